@@ -1,0 +1,32 @@
+"""entangle: how entangled the classes are in the layers of a saved model.
+
+    model + data -> activations -> neighbors / distances -> measures -> report
+    model.onnx      acts.h5        (per layer)              results.json
+
+Importing this package costs nothing; the names below are loaded on first use.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "open_model": "entangle_cli.models.opening",
+    "open_dataset": "entangle_cli.datasets",
+    "ActivationFile": "entangle_cli.activations.file",
+    "dump": "entangle_cli.activations.dump",
+    "soft_nearest_neighbor_loss": "entangle_cli.measures.snnl",
+    "entanglement": "entangle_cli.measures.temperature",
+    "Result": "entangle_cli.results",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> object:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'entangle_cli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,219 @@
+"""`dump`: model + data -> `ActivationFile`, batch by batch, resumable."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from entangle_cli.activations.feed import Feed, row_bytes
+from entangle_cli.activations.file import ActivationFile
+from entangle_cli.activations.identity import content_identity, provenance
+from entangle_cli.activations.logits import class_outputs
+from entangle_cli.activations.reducing import REDUCTIONS, Reduce, reduce_map
+from entangle_cli.activations.schema import DTYPES, FileSpec, StoredLayer
+from entangle_cli.activations.starting import refuse_other
+from entangle_cli.activations.writer import ActivationWriter
+from entangle_cli.errors import ModelError, StoppedEarly, UsageError
+from entangle_cli.models import Model
+from entangle_cli.progress import Progress, silent
+from entangle_cli.text import plain
+
+# what one batch's inputs and tapped values may take together, as the network gives them
+BATCH_BYTES = 64_000_000
+LARGEST_BATCH = 512
+_PROBE_ROWS = 2
+
+
+# one argument per decision: this is the front door
+def dump(  # noqa: PLR0913
+    model: Model,
+    feed: Feed,
+    path: str | os.PathLike[str],
+    *,
+    layers: Sequence[str],
+    reduce: Reduce = "flatten",
+    dtype: Literal["float32", "float16", "float64"] = "float32",
+    batch_size: int | Literal["auto"] | None = "auto",
+    progress: Progress = silent,
+    overwrite: bool = False,
+    stop: Callable[[], bool] | None = None,
+) -> ActivationFile:
+    """Store what ``layers`` of a model answer to a data set.
+
+    A store at ``path`` that is complete and has the same identity (`content_identity`) is
+    returned as it is; one that was interrupted is continued, to the same bytes as without the
+    interruption. Memory holds one batch, whatever the number of samples.
+
+    Args:
+        model: where the activations come from.
+        feed: the inputs.
+        path: the ``.h5`` file; its journal and manifest go beside it.
+        layers: names of layers, as in ``Layer.name``.
+        reduce: how a map becomes a point (`reduce_map`).
+        dtype: what numbers are stored as.
+        batch_size: samples per batch; ``auto`` or None takes the largest power of two, at most
+            512, whose inputs and tapped values fit in 64 MB.
+        progress: told of the rows done.
+        overwrite: discard what is at ``path``, if it is a store of activations.
+        stop: asked before each batch; True commits what is done and raises.
+
+    Raises:
+        UsageError: an option has no such value.
+        StoreError: ``path`` holds something else or is damaged, or numbers do not fit ``dtype``.
+        StoppedEarly: ``stop`` said so, or the disk is full; the same call resumes.
+        ModelError: the model fails, or gives rows of different shapes.
+        DataError: a sample does not fit the model.
+    """
+    path = Path(path)
+    layers = tuple(dict.fromkeys(layers))
+    size = None if batch_size == "auto" else batch_size
+    _check_options(layers, reduce, dtype, size)
+    identity = content_identity(model, feed, layers, reduce=reduce, dtype=dtype)
+    store = None if overwrite else _stored(path, identity, size)
+    if store is not None and store.complete:
+        return store
+    trial = _try_out(model, feed, layers, reduce, dtype)
+    if size is None:
+        size = auto_batch_size(trial.row_bytes) if store is None else store.identity["batch_size"]
+    spec = trial.specification(feed, size, identity | {"batch_size": size}, provenance(model, feed))
+    with ActivationWriter.open(path, spec, overwrite=overwrite) as writer:
+        progress.start(f"{model.path.name} on {feed.dataset.name}", feed.rows)
+        try:
+            progress.advance(writer.rows)
+            _Filling(model, feed, spec, writer).run(progress, stop or _never)
+        finally:
+            progress.finish()
+        return writer.finish()
+
+
+def auto_batch_size(bytes_per_row: int) -> int:
+    """The largest power of two, from 1 to 512, of rows that fit in 64 MB together."""
+    fitting = max(1, min(LARGEST_BATCH, BATCH_BYTES // max(1, bytes_per_row)))
+    return 1 << (fitting.bit_length() - 1)
+
+
+def _never() -> bool:
+    return False
+
+
+def _check_options(layers: Sequence[str], reduce: str, dtype: str, batch_size: int | None) -> None:
+    if not layers:
+        raise UsageError("no layer to dump; give --layers")
+    if reduce not in REDUCTIONS:
+        raise UsageError(f"--reduce {reduce}: unknown; give one of {', '.join(REDUCTIONS)}")
+    if dtype not in DTYPES:
+        raise UsageError(f"--dtype {dtype}: unknown; give one of {', '.join(DTYPES)}")
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"--batch-size {batch_size}: give 'auto' or a positive number")
+
+
+def _stored(path: Path, identity: dict[str, Any], size: int | None) -> ActivationFile | None:
+    """What is at ``path`` already, refused if it is not what is asked for."""
+    if not path.exists():
+        return None
+    store = ActivationFile.open(path)
+    # the automatic size follows from the rest, so a stored one is the one it would take
+    wanted = store.identity.get("batch_size") if size is None else size
+    refuse_other(store, identity | {"batch_size": wanted})
+    return store
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What a first small batch showed."""
+
+    layers: tuple[StoredLayer, ...]
+    classes: int | None
+    row_bytes: int
+
+    def specification(
+        self, feed: Feed, size: int, identity: dict[str, Any], provenance: dict[str, Any]
+    ) -> FileSpec:
+        dataset = feed.dataset
+        return FileSpec(
+            rows=feed.rows,
+            batch_size=size,
+            layers=self.layers,
+            classes=self.classes,
+            labels=dataset.labels,
+            class_names=dataset.class_names,
+            ids=dataset.ids,
+            identity=identity,
+            provenance=provenance,
+        )
+
+
+def _try_out(model: Model, feed: Feed, layers: Sequence[str], reduce: Reduce, dtype: str) -> _Trial:
+    rows = min(_PROBE_ROWS, feed.rows)
+    inputs = feed.batch(0, rows)
+    kinds = {layer.name: layer.kind for layer in model.layers(inputs)}
+    found: dict[str, StoredLayer] = {}
+    tapped = 0
+
+    def sink(name: str, values: np.ndarray) -> None:
+        nonlocal tapped
+        _check_rows(name, values, rows)
+        tapped += values.nbytes
+        shape = reduce_map(values, reduce).shape[1:]
+        raw_shape = values.shape[1:]
+        found[name] = StoredLayer(name, shape, raw_shape, dtype, reduce, kinds.get(name, ""))
+
+    scores = class_outputs(model.run(inputs, layers, sink))
+    missing = [plain(name) for name in layers if name not in found]
+    if missing:
+        raise ModelError(f"{model.path.name}: gave no values for {', '.join(missing)}")
+    classes = scores.shape[1] if scores is not None and len(scores) == rows else None
+    bytes_per_row = row_bytes(inputs, rows) + math.ceil(tapped / rows)
+    return _Trial(tuple(found[name] for name in layers), classes, bytes_per_row)
+
+
+def _check_rows(name: str, values: np.ndarray, rows: int) -> None:
+    if values.shape[:1] != (rows,):
+        raise ModelError(
+            f"layer {plain(name)}: gives {values.shape} for {rows} samples, its first axis is "
+            "not the samples; leave it out with --exclude-layers"
+        )
+
+
+@dataclass(frozen=True)
+class _Filling:
+    model: Model
+    feed: Feed
+    spec: FileSpec
+    writer: ActivationWriter
+
+    def run(self, progress: Progress, stop: Callable[[], bool]) -> None:
+        rows, step = self.spec.rows, self.spec.batch_size
+        for start in range(self.writer.rows, rows, step):
+            if stop():
+                self.writer.commit()
+                raise StoppedEarly(
+                    f"{self.writer.path}: stopped with {self.writer.committed} of {rows} samples "
+                    "kept; run the same command again to resume"
+                )
+            count = min(step, rows - start)
+            self._fill(start, count)
+            progress.advance(count)
+
+    def _fill(self, start: int, count: int) -> None:
+        names = [layer.name for layer in self.spec.layers]
+        reduce = self.spec.layers[0].reduce
+
+        def sink(name: str, values: np.ndarray) -> None:
+            _check_rows(name, values, count)
+            self.writer.put(name, reduce_map(values, reduce))
+
+        outputs = self.model.run(self.feed.batch(start, start + count), names, sink)
+        if self.spec.classes is not None:
+            scores = class_outputs(outputs)
+            if scores is None or len(scores) != count:
+                raise ModelError(
+                    f"{self.model.path.name}: class scores came for the first samples, "
+                    f"but not for samples {start} to {start + count - 1}"
+                )
+            self.writer.put_logits(scores)
+        self.writer.end_batch()

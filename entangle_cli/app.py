@@ -1,0 +1,93 @@
+"""The command line: registers the commands, turns errors into one line and an exit code.
+
+0 done · 1 a bug here (with a traceback) · 2 wrong use or bad input · 3 partly done, what is
+committed is kept · 4 a ``--fail-if`` gate · 130 / 143 / 129 stopped by a signal.
+"""
+
+import functools
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from entangle_cli import __version__
+from entangle_cli.commands import demo, doctor, dump, inspect, layers, measure
+from entangle_cli.errors import EntangleError
+from entangle_cli.text import plain
+
+# rich help would double the time of --help
+app = typer.Typer(
+    name="entangle",
+    help="Measure how entangled the classes are in the layers of saved models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Stopped(BaseException):
+    """A signal asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+def _answering(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with its errors turned into one line on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: object, **kwargs: object) -> None:
+        try:
+            command(*args, **kwargs)
+        except EntangleError as error:
+            sys.stderr.write(f"error: {plain(str(error))}\n")
+            raise typer.Exit(error.exit_code) from None
+        except (Stopped, KeyboardInterrupt) as stop:
+            code = getattr(stop, "exit_code", 128 + signal.SIGINT)
+            sys.stderr.write("stopped; what was committed is kept, the same command resumes\n")
+            raise typer.Exit(code) from None
+
+    return run
+
+
+for module in (measure, dump, layers, inspect, demo, doctor):
+    name = module.__name__.rpartition(".")[2]
+    app.command(name)(_answering(getattr(module, name)))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"entangle {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def _stop(number: int, frame: object) -> None:
+    raise Stopped(number)
+
+
+def main() -> None:
+    """Run the command line."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        app()
+    except BrokenPipeError:
+        # the reader of our stdout is gone (| head); nothing is left to say
+        sys.stderr.close()
+        sys.exit(0)

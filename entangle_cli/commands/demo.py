@@ -1,0 +1,111 @@
+"""``entangle demo``: a project with checkpoints and data, made on the spot, and measured."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from entangle_cli.commands import options
+
+if TYPE_CHECKING:
+    from entangle_cli.commands.console import Terminal
+
+STEPS = (0, 30, 100, 300, 1000)
+LETTERS = 300
+PROJECT = """\
+# Written by `entangle demo`. Paths are relative to this file.
+model = "checkpoints/digits-*.onnx"
+
+[data]
+train = "digits@train"
+test = "digits@test"
+holdout = "digits@holdout"
+letters = "data/letters"
+"""
+NEXT = """
+Try next, in this folder:
+
+  entangle measure 'checkpoints/digits-step*.pt' test    the same checkpoints as TorchScript
+  entangle measure test                                  the raw data alone
+  entangle layers checkpoints/digits-step1000.onnx       every layer that can be measured
+  entangle inspect entangle-out                          what was written
+"""
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to make the project in.")] = Path(),
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    format: options.FormatOption = options.Format.auto,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a small network on handwritten digits, save checkpoints, measure them. Offline."""
+    from entangle_cli.commands.console import Terminal
+    from entangle_cli.commands.measure import measure_and_show
+    from entangle_cli.project import read_project
+
+    terminal = Terminal(quiet=quiet)
+    project_file = make_project(folder, seed=seed, overwrite=overwrite, terminal=terminal)
+    measure_and_show(
+        [],
+        project=read_project(project_file),
+        run=options.RunOptions(output=folder / "entangle-out", seed=seed),
+        format=options.chosen_format(format, json),
+        terminal=terminal,
+    )
+    where = "this folder" if folder == Path() else str(folder)
+    for line in NEXT.replace("this folder", where).splitlines():
+        terminal.note(line)
+
+
+def make_project(folder: Path, *, seed: int, overwrite: bool, terminal: "Terminal") -> Path:
+    """Checkpoints, letters and ``entangle.toml`` in ``folder``; returns the path of the latter.
+
+    Raises:
+        UsageError: the folder holds another project.
+    """
+    from entangle_cli.datasets.letters import write_letters
+    from entangle_cli.errors import UsageError
+    from entangle_cli.project import FILE_NAME
+
+    project_file = folder / FILE_NAME
+    if project_file.exists() and not overwrite and project_file.read_text() != PROJECT:
+        raise UsageError(
+            f"{project_file}: there is a project already; run the demo in another folder "
+            "(entangle demo FOLDER), or give --overwrite"
+        )
+    terminal.note(f"training a small network on scikit-learn's digits, {STEPS[-1]} steps")
+    _train_checkpoints(folder / "checkpoints", seed, terminal)
+    write_letters(folder / "data" / "letters", LETTERS, seed=seed)
+    project_file.write_text(PROJECT)
+    terminal.note(f"wrote {project_file}, {len(STEPS)} checkpoints as ONNX and as TorchScript")
+    return project_file
+
+
+def _train_checkpoints(folder: Path, seed: int, terminal: "Terminal") -> None:
+    import numpy as np
+    import torch
+
+    from entangle_cli.datasets import open_dataset
+    from entangle_cli.training.checkpoints import export
+    from entangle_cli.training.loop import train
+    from entangle_cli.training.networks import DigitsNet
+
+    data = open_dataset("digits@train")
+    pixels = np.stack(data.images(np.arange(len(data))))
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = DigitsNet()
+
+    def save(step: int) -> None:
+        if step in STEPS:
+            stem = folder / f"digits-step{step:04d}"
+            export(network, images[:2], stem, {"scale": 255.0, "mean": [0.0], "std": [1.0]})
+        terminal.advance()
+
+    terminal.start("training", STEPS[-1])
+    labels = torch.from_numpy(data.labels)
+    train(network, images, labels, steps=STEPS[-1], before_step=save, seed=seed)
+    terminal.finish()

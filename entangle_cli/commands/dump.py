@@ -1,0 +1,106 @@
+"""``entangle dump``: the activations of a model on a data set, in one HDF5 file."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from entangle_cli.commands import options
+
+
+def dump(
+    model: Annotated[str, typer.Argument(help="Model file, or its name in entangle.toml.")],
+    data: Annotated[str, typer.Argument(help="Data: a path, or a name from entangle.toml.")],
+    output: options.Output = Path("entangle-out"),
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            metavar="FILE.h5",
+            help="Write this file. Default: a file under DIR/activations named after model, data "
+            "and everything else that determines it.",
+        ),
+    ] = None,
+    layers: options.Layers = None,
+    exclude_layers: options.ExcludeLayers = None,
+    reduce: options.ReduceOption = options.Reduce.flatten,
+    preprocess: options.Preprocess = None,
+    batch_size: options.BatchSize = "auto",
+    device: options.Device = "cpu",
+    dtype: options.Dtype = options.Precision.float32,
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    trust: options.Trust = False,
+    json: options.Json = False,
+    format: options.FormatOption = options.Format.auto,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a model's activations to an HDF5 file; an interrupted dump resumes."""
+    from entangle_cli.commands.console import Terminal, show
+    from entangle_cli.commands.preparing import (
+        INPUT,
+        activations,
+        open_data,
+        open_one_model,
+        prepare,
+        resolve_device,
+    )
+    from entangle_cli.commands.provenance import described, model_row, provenance, sanity
+    from entangle_cli.commands.tables import plain_table
+    from entangle_cli.errors import UsageError
+    from entangle_cli.project import find_project
+    from entangle_cli.results import Result
+
+    run = options.RunOptions(
+        output=output,
+        layers=tuple(layers or ()),
+        exclude_layers=tuple(exclude_layers or ()),
+        reduce=reduce.value,
+        preprocess=preprocess,
+        batch_size=options.parse_batch_size(batch_size),
+        device=device,
+        dtype=dtype.value,
+        limit=limit,
+        seed=seed,
+        overwrite=overwrite,
+        trust=trust,
+    )
+    if INPUT in run.layers:
+        raise UsageError("--layers input: the raw data is measured, not dumped; use its own file")
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    run = replace(run, device=resolve_device(run.device))
+    project = find_project()
+    opened = open_one_model(model, project, run)
+    prepared = prepare(opened, open_data(data, project, run, terminal), project, run)
+    for note in prepared.notes:
+        terminal.note(f"{opened.path.name}: {note}")
+    stored = activations(prepared, run, terminal, path=file)
+    accuracy = sanity(stored, prepared, terminal)
+    result = Result(
+        command="dump",
+        rows=stored_rows(stored),
+        models=[model_row(prepared, accuracy, step=None)],
+        provenance=provenance(file=str(stored.path), data=described(prepared.feed.dataset)),
+        notes=list(stored.notes),
+    )
+    for note in result.notes:
+        terminal.warn(note)
+    show(result, options.chosen_format(format, json), plain_table(result.rows, str(stored.path)))
+
+
+def stored_rows(stored) -> list[dict]:
+    """A row per layer of an activation file."""
+    return [
+        {
+            "layer": layer.name,
+            "kind": layer.kind,
+            "shape": "x".join(map(str, layer.shape)),
+            "reduce": layer.reduce,
+            "dtype": str(layer.dtype),
+            "rows": stored.rows,
+        }
+        for layer in stored.layers
+    ]

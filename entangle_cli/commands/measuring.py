@@ -1,0 +1,218 @@
+"""What ``entangle measure`` does, without its options and its table."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from entangle_cli.commands.console import Terminal
+from entangle_cli.commands.options import RunOptions
+from entangle_cli.commands.preparing import (
+    INPUT,
+    Prepared,
+    activations,
+    family_preprocessing,
+    open_checkpoint,
+    open_data,
+    prepare,
+    resolve_device,
+)
+from entangle_cli.commands.provenance import described, model_row, provenance, sanity
+from entangle_cli.commands.sources import is_stored, split_sources
+from entangle_cli.errors import EntangleError, MeasureError, StoppedEarly, UsageError
+from entangle_cli.measures.protocol import Protocol, measure
+from entangle_cli.models.series import Checkpoint, order_checkpoints
+from entangle_cli.project import Project
+from entangle_cli.results import Result, Row
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from entangle_cli.datasets.dataset import Dataset
+
+    Points = Iterator[tuple[str, np.ndarray]]
+
+
+class Measuring:
+    """One call of ``entangle measure``: collects rows, models, notes and what failed."""
+
+    def __init__(self, run: RunOptions, protocol: Protocol, terminal: Terminal) -> None:
+        self.run, self.protocol, self.terminal = run, protocol, terminal
+        self.result = Result(command="measure")
+        self.failed: list[str] = []
+        self._held: EntangleError | None = None
+        # files in it are unlinked as soon as they are open, so nothing is left behind
+        self.scratch = run.output / "scratch"
+        self._noted: dict[str, list[str]] = {}
+
+    def add_rows(
+        self, layers: "Points", labels: "np.ndarray", model: str, step: int | None = None
+    ) -> None:
+        """Measure each (layer name, points (n, d)) and append its row.
+
+        A layer that the measure is not defined for is reported; the others are measured.
+        """
+        for name, points in layers:
+            try:
+                found = measure(
+                    points,
+                    labels,
+                    self.protocol,
+                    device=self.run.device,
+                    scratch=self.scratch,
+                )
+            except MeasureError as error:
+                self.fail(f"{model}, layer {name}", error)
+                continue
+            self._say_held()
+            self.result.rows.append({"model": model, "step": step, "layer": name} | _row(found))
+            for note in found.notes:
+                self._noted.setdefault(note, []).append(name if step is None else f"{name}@{step}")
+            self.terminal.advance()
+
+    def fail(self, what: str, error: EntangleError) -> None:
+        """Report something that could not be measured and go on.
+
+        The first failure is held back until something else happens: alone, it is the answer.
+        """
+        self._say_held()
+        text = str(error)
+        self._held = type(error)(text if what in text else f"{what}: {text}")
+        self.failed.append(what)
+        if self.result.rows:
+            self._say_held()
+
+    def _say_held(self) -> None:
+        if self._held is not None:
+            self.terminal.error(str(self._held))
+            self._held = None
+
+    def finish(self) -> Result:
+        """The result, with equal notes of several layers said once.
+
+        Raises:
+            EntangleError: nothing at all was measured.
+        """
+        if not self.result.rows and self._held is not None and len(self.failed) == 1:
+            raise self._held
+        self._say_held()
+        if not self.result.rows:
+            raise UsageError(f"none of {len(self.failed)} was measured; each is named above")
+        for note, places in self._noted.items():
+            shown = ", ".join(places[:6]) + f" and {len(places) - 6} more" * (len(places) > 6)
+            self.result.notes.append(f"{shown}: {note}")
+        return self.result
+
+
+def measure_sources(
+    sources: Sequence[str],
+    project: Project,
+    run: RunOptions,
+    protocol: Protocol,
+    terminal: Terminal,
+) -> tuple[Result, list[str]]:
+    """Measure what the command line names; returns the result and what failed.
+
+    Raises:
+        EntangleError: nothing could be measured.
+    """
+    run = replace(run, device=resolve_device(run.device))
+    models, data = split_sources(sources, project)
+    measuring = Measuring(run, protocol, terminal)
+    measuring.result.provenance = provenance(protocol=protocol.to_json(), seed=run.seed)
+    measuring.scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        _measure(measuring, models, data, project)
+    finally:
+        with suppress(OSError):
+            # another run in the same folder may still use it
+            measuring.scratch.rmdir()
+    return measuring.finish(), measuring.failed
+
+
+def _measure(measuring: Measuring, models: Sequence[Path], data: str, project: Project) -> None:
+    if not models and is_stored(data):
+        _measure_stored(measuring, Path(data))
+        return
+    dataset = open_data(data, project, measuring.run, measuring.terminal)
+    measuring.result.provenance["data"] = described(dataset)
+    if models:
+        _measure_checkpoints(measuring, models, dataset, project)
+    else:
+        _measure_data(measuring, dataset)
+
+
+def _measure_stored(measuring: Measuring, path: Path) -> None:
+    from entangle_cli.activations.file import ActivationFile
+
+    stored = ActivationFile.open(path)
+    measuring.terminal.start(f"measuring {path.name}", len(stored.layers))
+    layers = ((layer.name, stored.points(layer.name)) for layer in stored.layers)
+    measuring.add_rows(layers, _labels(stored.labels, path.name), path.name)
+    measuring.terminal.finish()
+
+
+def _measure_data(measuring: Measuring, dataset: "Dataset") -> None:
+    labels = _labels(dataset.labels, dataset.name)
+    measuring.add_rows(_input_points(measuring, dataset), labels, dataset.name)
+
+
+def _input_points(measuring: Measuring, dataset: "Dataset") -> "Points":
+    from entangle_cli.datasets.points import raw_points
+
+    yield INPUT, raw_points(dataset, scratch=measuring.scratch)
+
+
+def _labels(labels: "np.ndarray | None", name: str) -> "np.ndarray":
+    if labels is None or (labels < 0).all():
+        raise MeasureError(
+            f"{name}: has no labels, which entanglement is about; give class folders, or an "
+            "archive with labels"
+        )
+    return labels
+
+
+def _measure_checkpoints(
+    measuring: Measuring, paths: Sequence[Path], dataset: "Dataset", project: Project
+) -> None:
+    _labels(dataset.labels, dataset.name)
+    checkpoints = order_checkpoints(paths)
+    preprocessing = family_preprocessing(checkpoints, dataset, project, measuring.run)
+    for checkpoint in checkpoints:
+        try:
+            model = open_checkpoint(checkpoint, measuring.run)
+            known = preprocessing.get(checkpoint.family)
+            prepared = prepare(model, dataset, project, measuring.run, known)
+            _measure_checkpoint(measuring, checkpoint, prepared)
+        except StoppedEarly:
+            raise
+        except EntangleError as error:
+            measuring.fail(checkpoint.path.name, error)
+
+
+def _measure_checkpoint(measuring: Measuring, checkpoint: Checkpoint, prepared: Prepared) -> None:
+    name, dataset = checkpoint.path.name, prepared.feed.dataset
+    for note in prepared.notes:
+        measuring.terminal.note(f"{name}: {note}")
+    layers: Iterator[tuple[str, Any]] = iter(())
+    if INPUT in measuring.run.layers:
+        layers = _input_points(measuring, dataset)
+    accuracy = None
+    if prepared.layers:
+        stored = activations(prepared, measuring.run, measuring.terminal)
+        accuracy = sanity(stored, prepared, measuring.terminal)
+        layers = chain(layers, ((layer, stored.points(layer)) for layer in prepared.layers))
+    measuring.result.models.append(model_row(prepared, accuracy, checkpoint.step))
+    measuring.terminal.start(f"measuring {name}", len(prepared.layers))
+    measuring.add_rows(layers, dataset.labels, name, checkpoint.step)
+    measuring.terminal.finish()
+
+
+def _row(found: Any) -> Row:
+    keys = (
+        "dim", "n", "classes", "snnl", "temperature", "ceiling", "entanglement", "boundary",
+        "knn_accuracy",
+    )  # fmt: skip
+    return {key: getattr(found, key) for key in keys}

@@ -1,0 +1,129 @@
+"""The options that several commands share, declared once."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Metric(StrEnum):
+    """How far apart two points are."""
+
+    euclidean = "euclidean"
+    cosine = "cosine"
+
+
+class Reduce(StrEnum):
+    """How a feature map becomes a point."""
+
+    flatten = "flatten"
+    mean = "mean"
+    max = "max"
+    none = "none"
+
+
+class Precision(StrEnum):
+    """What activations are stored as."""
+
+    float32 = "float32"
+    float16 = "float16"
+
+
+class Format(StrEnum):
+    """What the result looks like on stdout."""
+
+    auto = "auto"
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything written.")
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layers",
+        metavar="GLOB",
+        help="Layers by name or glob; repeatable; 'all'; 'input' for the raw data; '@file' for a "
+        "list. Default: about 20 rows, the ends of blocks.",
+    ),
+]
+ExcludeLayers = Annotated[
+    list[str] | None,
+    typer.Option("--exclude-layers", metavar="GLOB", help="Layers to leave out; repeatable."),
+]
+MetricOption = Annotated[Metric, typer.Option("--metric", help="Distance between points.")]
+ReduceOption = Annotated[
+    Reduce, typer.Option("--reduce", help="How feature maps become points: over space or not.")
+]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        metavar="PRESET|FILE",
+        help="unit, raw, signed, imagenet, cifar10, mnist, none, or a JSON file. "
+        "Default: found beside or inside the model, else probed on labelled samples.",
+    ),
+]
+BatchSize = Annotated[
+    str, typer.Option("--batch-size", "-b", metavar="auto|N", help="Samples per model call.")
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where the work runs."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", "-L", min=1, metavar="N", help="Use N samples only, class balance kept."
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything drawn at random.")]
+Dtype = Annotated[Precision, typer.Option("--dtype", help="Number type of stored activations.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object (= --format json).")]
+FormatOption = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Start again instead of resuming or reusing.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Skip the safety gate for a TorchScript file you made yourself."),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors on stderr.")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What decides how a model's activations on a data set are computed and kept."""
+
+    output: Path
+    layers: tuple[str, ...] = ()
+    exclude_layers: tuple[str, ...] = ()
+    reduce: str = "flatten"
+    preprocess: str | None = None
+    batch_size: int | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    limit: int | None = None
+    seed: int = 0
+    overwrite: bool = False
+    trust: bool = False
+
+
+def parse_batch_size(text: str) -> int | None:
+    """The number behind ``--batch-size``, None for ``auto``."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise typer.BadParameter(f"must be 'auto' or a positive number, found {text!r}")
+    return int(text)
+
+
+def chosen_format(format: Format, json: bool) -> Format:
+    """``--json`` is short for ``--format json``."""
+    return Format.json if json else format

@@ -1,0 +1,130 @@
+"""Distances of all pairs of a class-ordered set, tile by tile.
+
+Two ways through the pairs. ``triangle`` visits every unordered pair once; a tile of it never mixes
+same-class with other-class pairs, so its row sums and its column sums each go to one place and no
+mask is needed. ``strips`` visits chosen rows against all columns.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entangle_cli.measures.points import PreparedPoints
+from entangle_cli.neighbors.distances import pairwise, product, refine
+
+# Tile sides: two or three tiles stay in the second-level cache
+HEIGHT, WIDTH = 512, 1024
+# Converted coordinates of one tile side, at most
+SIDE_BYTES = 1 << 25
+
+
+class Tile(NamedTuple):
+    """A block of pairs: ``same`` class or not, ``diagonal`` where rows and columns are equal."""
+
+    rows: slice
+    columns: slice
+    same: bool
+    diagonal: bool
+
+
+class Strip(NamedTuple):
+    """Chosen rows of one class against a range of columns, all of that class or all of others."""
+
+    rows: Tensor  # (k,) int64
+    columns: slice
+    same: bool
+
+
+def triangle(points: PreparedPoints) -> Iterator[Tile]:
+    """Tiles that cover every unordered pair once; a diagonal tile is a square of both orders."""
+    height, width = _sides(points.dimension)
+    for first, last in itertools.pairwise(points.bounds):
+        for rows in _ranges(first, last, height):
+            yield Tile(rows, rows, True, True)
+            for columns in _ranges(rows.stop, last, width):
+                yield Tile(rows, columns, True, False)
+            for columns in _ranges(last, points.count, width):
+                yield Tile(rows, columns, False, False)
+
+
+def strips(points: PreparedPoints, rows: Tensor) -> Iterator[Strip]:
+    """Chosen rows (ascending) against all columns; strips of the same rows follow each other."""
+    height, width = _sides(points.dimension)
+    cuts = np.searchsorted(rows.cpu().numpy(), points.bounds)
+    for number, (first, last) in enumerate(itertools.pairwise(points.bounds)):
+        for part in _ranges(int(cuts[number]), int(cuts[number + 1]), height):
+            chosen = rows[part]
+            for start, stop, same in (
+                (0, first, False),
+                (first, last, True),
+                (last, points.count, False),
+            ):
+                for columns in _ranges(start, stop, width):
+                    yield Strip(chosen, columns, same)
+
+
+class TileDistances:
+    """Internal squared distances of one tile after another in a buffer that is used again.
+
+    In float64 small distances are refined, so every entry is relatively accurate to about 1e-10 and
+    exact copies are exactly 0. In float32 an entry has the error of the product form and may be
+    slightly negative. A point's distance to itself is meaningless: callers treat it apart.
+    """
+
+    def __init__(self, points: PreparedPoints, dtype: torch.dtype) -> None:
+        self.points, self.dtype = points, dtype
+        self.buffer = torch.empty(HEIGHT * WIDTH, dtype=dtype, device=points.device)
+        self.norms = points.norms(dtype)
+        self.biases = self.norms.to(dtype)
+        self._rows: slice | Tensor | None = None
+
+    def __call__(self, rows: slice | Tensor, columns: slice, out: Tensor | None = None) -> Tensor:
+        """Distances ``(rows, columns)``, valid until the next call unless ``out`` is given."""
+        if rows is not self._rows:
+            self._rows = rows
+            self._left = self.points.rows(rows, self.dtype) * -2
+            self._row_bias = self.biases[rows][:, None]
+        right = self.points.rows(columns, self.dtype)
+        shape = (len(self._left), len(right))
+        if out is None:
+            out = self.buffer[: shape[0] * shape[1]].view(shape)
+        out = product(self._left, right, self.biases[columns], out=out).add_(self._row_bias)
+        return self._refined(out, rows, columns) if self.dtype == torch.float64 else out
+
+    def _refined(self, distances: Tensor, rows: slice | Tensor, columns: slice) -> Tensor:
+        def sides(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+            left, right = numbers(rows, left), numbers(columns, right)
+            return self.points.exact(left), self.points.exact(right)
+
+        return refine(distances, self.norms[rows], self.norms[columns], sides)
+
+
+def numbers(rows: slice | Tensor, index: Tensor) -> Tensor:
+    """Row numbers of positions ``index`` within ``rows``."""
+    return index + rows.start if isinstance(rows, slice) else rows[index]
+
+
+def exact_distances(points: PreparedPoints, left: Tensor, right: Tensor) -> Tensor:
+    """Internal squared distances of pairs of rows by direct differences, float64 ``(p,)``."""
+
+    def sides(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        return points.exact(p), points.exact(q)
+
+    return pairwise(left, right, sides) + points.extra[left] + points.extra[right]
+
+
+def _sides(dimension: int) -> tuple[int, int]:
+    most = max(16, SIDE_BYTES // (8 * dimension))
+    return min(HEIGHT, most), min(WIDTH, most)
+
+
+def _ranges(start: int, stop: int, step: int) -> Iterator[slice]:
+    """Equal parts no longer than ``step``: a short last tile costs nearly as much as a full one."""
+    parts = -(-(stop - start) // step)
+    edges = [start + (stop - start) * part // max(parts, 1) for part in range(parts + 1)]
+    for first, last in itertools.pairwise(edges):
+        yield slice(first, last)

@@ -1,0 +1,215 @@
+"""Points made ready for a measure: checked, centered, scaled, in the order of their classes.
+
+*Conventions*: rows are in class order everywhere below this module (a stable sort by label), so
+that "same class" is a range of rows and no mask is ever needed. Distances are *internal*: squared
+Euclidean of the prepared rows; a distance in the user's metric is ``unit`` times the internal one.
+
+    euclidean   rows are (x - center) * scale, a power of two: squares stay in range
+    cosine      rows are x/|x| - center, and 1 - cos = half the squared distance of unit vectors;
+                a zero vector has no direction, it gets distance 1 to everything through ``extra``
+
+Centering matters: the product form of a distance loses what the norms have in excess of it. The
+center is subtracted each time rows are read, from the values as given, never from a rounded copy.
+"""
+
+import math
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entangle_cli.errors import MeasureError
+from entangle_cli.measures.survey import as_float64, blocks, count_duplicates, survey
+from entangle_cli.neighbors.distances import squared_norms, unit_vectors
+
+# A centered float64 copy is kept where it is small; otherwise rows are converted again when needed
+KEEP_BYTES = 1 << 26
+
+
+@dataclass
+class PreparedPoints:
+    """Checked points in class order, ``count`` rows of ``dimension`` entries; see the module."""
+
+    source: np.ndarray
+    order: np.ndarray  # (n,) row of the source behind each prepared row
+    bounds: tuple[int, ...]  # class c is the rows bounds[c] to bounds[c + 1]
+    metric: str
+    device: torch.device
+    scratch: Path | None
+    center: Tensor  # (d,) float64
+    scale: float
+    extra: Tensor  # (n,) float64, added to the norms: 1 for a zero vector under cosine
+    duplicates: int  # points that are exact copies of an earlier one
+    constant: bool
+
+    def __post_init__(self) -> None:
+        self._kept: dict[torch.dtype, Tensor] = {}
+        self._norms: dict[torch.dtype, Tensor] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of points n."""
+        return len(self.order)
+
+    @property
+    def dimension(self) -> int:
+        """Number of entries d of a point."""
+        return self.source.shape[1]
+
+    @property
+    def unit(self) -> float:
+        """What an internal squared distance of 1 is in the user's metric."""
+        return 0.5 if self.metric == "cosine" else self.scale**-2
+
+    @property
+    def zero_vectors(self) -> int:
+        """Points without a direction, under cosine; 0 under euclidean."""
+        return int(self.extra.sum())
+
+    @property
+    def sizes(self) -> Tensor:
+        """Size of the class of every row, ``(n,)`` float64."""
+        widths = np.diff(self.bounds)
+        return torch.from_numpy(np.repeat(widths, widths).astype(np.float64)).to(self.device)
+
+    def norms(self, dtype: torch.dtype) -> Tensor:
+        """``|x|^2`` of the rows *as rounded to* ``dtype``, and ``extra``, in float64, ``(n,)``."""
+        if dtype not in self._norms:
+            parts = [squared_norms(self.rows(part, dtype)) for part in self._parts()]
+            self._norms[dtype] = torch.cat(parts) + self.extra
+        return self._norms[dtype]
+
+    def mean_norm(self) -> float:
+        """Mean of the squared norms: half the mean squared distance, roughly."""
+        return float(self.norms(torch.float64).cpu().numpy().mean())
+
+    def rows(self, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
+        """Prepared rows in ``dtype``, ``(k, d)``; all of them are kept in float32 on first use."""
+        keep = dtype == torch.float32 or 8 * self.count * self.dimension <= KEEP_BYTES
+        if keep and dtype not in self._kept:
+            shape = (self.count, self.dimension)
+            copy = _working_copy(shape, dtype, self.scratch, self.device)
+            for part in self._parts():
+                copy[part] = self.exact(part).sub_(self.center)
+            self._kept[dtype] = copy
+        if keep:
+            return self._kept[dtype][rows]
+        return self.exact(rows).sub_(self.center)
+
+    def exact(self, rows: slice | Tensor) -> Tensor:
+        """Rows scaled (euclidean) or normalized (cosine) but not centered, float64 ``(k, d)``.
+
+        Differences of these are as exact as the points themselves.
+        """
+        index = self.order[rows if isinstance(rows, slice) else rows.cpu().numpy()]
+        values = as_float64(self.source[index]).to(self.device)
+        return unit_vectors(values) if self.metric == "cosine" else values.mul_(self.scale)
+
+    def subset(self, rows: np.ndarray) -> "PreparedPoints":
+        """Some of the rows, ascending, with the same center and scale; nothing is copied."""
+        return replace(
+            self,
+            order=self.order[rows],
+            bounds=tuple(np.searchsorted(rows, self.bounds).tolist()),
+            extra=self.extra[torch.from_numpy(rows).to(self.device)],
+        )
+
+    def _parts(self) -> list[slice]:
+        return blocks(self.count, self.dimension)
+
+
+def prepare(
+    points: np.ndarray | Tensor,
+    labels: np.ndarray | Tensor,
+    *,
+    metric: str = "euclidean",
+    device: str | torch.device = "cpu",
+    scratch: Path | None = None,
+) -> PreparedPoints:
+    """Check points ``(n, d)`` and labels ``(n,)`` and put them into class order.
+
+    Reads the points block by block; with ``scratch`` (a folder) working copies go to an unlinked
+    memory-mapped file there instead of into memory.
+
+    Raises:
+        MeasureError: shapes that do not fit, fewer than two points, a non-finite value.
+    """
+    if metric not in ("euclidean", "cosine"):
+        raise MeasureError(f"metric {metric!r} is unknown; use 'euclidean' or 'cosine'")
+    source, labels = as_source(points), as_labels(labels)
+    if len(source) != len(labels):
+        raise MeasureError(
+            f"{len(source)} points but {len(labels)} labels; give one label per point"
+        )
+    if len(source) < 2:
+        raise MeasureError(f"{len(source)} points; a neighbor measure needs at least 2")
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    order = np.argsort(inverse, kind="stable")
+    center, spread, zero = survey(source, metric)
+    scale = 1.0
+    if metric == "euclidean" and spread > 0:
+        scale = 2.0 ** -math.floor(math.log2(spread))
+    device = torch.device(device)
+    return PreparedPoints(
+        source=source,
+        order=order,
+        bounds=(0, *np.cumsum(counts).tolist()),
+        metric=metric,
+        device=device,
+        scratch=scratch,
+        center=torch.from_numpy(center * scale).to(device),
+        scale=scale,
+        extra=torch.from_numpy(zero[order].astype(np.float64)).to(device),
+        duplicates=count_duplicates(source),
+        constant=spread == 0,
+    )
+
+
+def _working_copy(
+    shape: tuple[int, int], dtype: torch.dtype, scratch: Path | None, device: torch.device
+) -> Tensor:
+    if scratch is None or device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device)
+    # the name is gone at once: the space is given back even when the process is killed
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        numpy_type = np.float32 if dtype == torch.float32 else np.float64
+        return torch.from_numpy(np.memmap(file, dtype=numpy_type, mode="w+", shape=shape))
+
+
+def as_source(points: np.ndarray | Tensor) -> np.ndarray:
+    """Points as an array ``(n, d)`` of real numbers, d >= 1; a memory-mapped array stays one.
+
+    Raises:
+        MeasureError: another shape or another kind of value.
+    """
+    if isinstance(points, Tensor):
+        points = points.detach().cpu()
+        points = (points.float() if points.dtype == torch.bfloat16 else points).numpy()
+    points = points if isinstance(points, np.ndarray) else np.asarray(points)
+    if points.ndim != 2 or points.dtype.kind not in "fiub":
+        raise MeasureError(
+            f"points of shape {points.shape} and type {points.dtype}; "
+            "give real numbers as rows (n, d)"
+        )
+    if points.shape[1] == 0:
+        raise MeasureError(
+            f"points of shape {points.shape} have no entries; give (n, d) with d >= 1"
+        )
+    return points
+
+
+def as_labels(labels: np.ndarray | Tensor) -> np.ndarray:
+    """Labels as an array ``(n,)``: numbers, strings or booleans.
+
+    Raises:
+        MeasureError: another shape, or a label that is not finite.
+    """
+    labels = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if labels.ndim != 1:
+        raise MeasureError(f"labels of shape {labels.shape}; give one label per point, (n,)")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise MeasureError("labels hold a value that is not finite; give one class per point")
+    return labels

@@ -1,0 +1,47 @@
+"""One door for every model file: the content decides who reads it."""
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from entangle_cli.errors import ModelError
+from entangle_cli.models.formats import REASONS, file_kind
+
+if TYPE_CHECKING:
+    from entangle_cli.models import Model
+
+
+def open_model(path: str | Path, *, device: str = "cpu", trust: bool = False) -> "Model":
+    """Open the ONNX or TorchScript file at ``path`` to run on ``device``.
+
+    ``trust`` loads a TorchScript file whose program would otherwise be refused (see `safety`).
+    Raises ModelError for a file that is missing, of another kind, damaged or refused, and for a
+    device that is not there.
+    """
+    path = Path(path)
+    _check_readable(path)
+    kind = file_kind(path)
+    if kind == "onnx" or (kind == "unknown" and path.suffix == ".onnx"):
+        from entangle_cli.models.onnx import OnnxModel
+
+        return OnnxModel(path, device=device)
+    if kind == "torchscript":
+        from entangle_cli.models.torchscript import TorchScriptModel
+
+        return TorchScriptModel(path, device=device, trust=trust)
+    raise ModelError(f"{path}: {REASONS[kind]}")
+
+
+def _check_readable(path: Path) -> None:
+    """Refuse what is no ordinary file before it is opened: a pipe would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ModelError(f"{path}: {os.strerror(error.errno).lower()}") from None
+    if stat.S_ISDIR(mode):
+        raise ModelError(f"{path}: a folder, not a model; give the model file itself")
+    if not stat.S_ISREG(mode):
+        raise ModelError(f"{path}: not an ordinary file")
+    if not os.access(path, os.R_OK):
+        raise ModelError(f"{path}: permission denied")

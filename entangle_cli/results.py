@@ -1,0 +1,110 @@
+"""What a command found: rows with provenance, written as JSON and CSV.
+
+Rendering reads only these; nothing here computes. JSON has no NaN: a number that is not finite
+becomes null, and a note says which.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from entangle_cli import __version__
+from entangle_cli.text import csv_cell
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Result:
+    """The outcome of one command; the object that ``--json`` prints.
+
+    ``tables`` holds further tables by file stem (``{"dknn-test": rows}``): they become CSV files
+    and stay out of the JSON.
+    """
+
+    command: str
+    rows: list[Row] = field(default_factory=list)
+    models: list[Row] = field(default_factory=list)
+    provenance: Row = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The result as one JSON object (RFC 8259: no NaN, no Infinity)."""
+        notes = list(self.notes)
+        body = {
+            "command": self.command,
+            "version": __version__,
+            "models": _finite(self.models, "models", notes),
+            "rows": _finite(self.rows, "rows", notes),
+            "provenance": _finite(self.provenance, "provenance", notes),
+            "notes": notes,
+        }
+        return json.dumps(body, allow_nan=False, ensure_ascii=False, indent=indent)
+
+    def to_csv(self) -> str:
+        """The rows as CSV, one column per key."""
+        return rows_to_csv(self.rows)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``results.json``, ``<command>.json``, ``<command>.csv`` and the further tables.
+
+        ``results.json`` is always the latest command's; each file is replaced as a whole.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        body = self.to_json(indent=1) + "\n"
+        files = {"results.json": body, f"{self.command}.json": body}
+        if self.rows:
+            files[f"{self.command}.csv"] = self.to_csv()
+        files |= {f"{stem}.csv": rows_to_csv(rows) for stem, rows in self.tables.items()}
+        return [_replace(folder / name, text) for name, text in files.items()]
+
+
+def rows_to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV with a header; keys of later rows become further columns."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([csv_cell(column) for column in columns])
+    for row in rows:
+        writer.writerow([_cell(row.get(column)) for column in columns])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple, dict)):
+        return csv_cell(json.dumps(value, ensure_ascii=False))
+    return csv_cell(value)
+
+
+def _finite(value: Any, where: str, notes: list[str]) -> Any:
+    """``value`` with every non-finite number replaced by None, each named in ``notes``."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v, f"{where}.{k}", notes) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v, f"{where}[{i}]", notes) for i, v in enumerate(value)]
+    if isinstance(value, Path):
+        return str(value)
+    number = value.item() if hasattr(value, "item") else value
+    if isinstance(number, float) and not math.isfinite(number):
+        notes.append(f"{where} is null because its value is {number}")
+        return None
+    return number
+
+
+def _replace(path: Path, text: str) -> Path:
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    return path

@@ -1,0 +1,41 @@
+"""Text from strangers made safe to show: names of files, layers and classes are not trusted."""
+
+import unicodedata
+from collections.abc import Iterable
+
+
+def plain(text: str) -> str:
+    """``text`` without control, formatting and direction characters, which a terminal would obey.
+
+    Each such character is replaced by its escape (``\\x1b``), so that two names stay apart.
+    """
+    return "".join(c if _printable(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _printable(character: str) -> bool:
+    return character == " " or unicodedata.category(character) not in (
+        "Cc",
+        "Cf",
+        "Cs",
+        "Co",
+        "Cn",
+        "Zl",
+        "Zp",
+    )
+
+
+def csv_cell(value: object) -> object:
+    """A value for a CSV file: text that a spreadsheet would run as a formula is quoted."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+
+
+def suggestion(given: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` when something known is close to what was given, else nothing."""
+    # errors alone need it, and every command would pay for the import
+    import difflib
+
+    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""

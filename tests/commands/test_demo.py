@@ -1,0 +1,18 @@
+def test_the_demo_leaves_a_project_and_ends_with_a_table(entangle, tmp_path):
+    found = entangle("demo", tmp_path / "demo")
+    assert found.code == 0
+    made = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert made == {"checkpoints", "data", "entangle.toml", "entangle-out"}
+    checkpoints = [path.name for path in (tmp_path / "demo" / "checkpoints").iterdir()]
+    assert sum(name.endswith(".onnx") for name in checkpoints) >= 4
+    assert sum(name.endswith(".pt") for name in checkpoints) >= 4
+    assert "fc1>relu" in found.stdout
+    assert "Try next" in found.stderr
+
+
+def test_the_demo_does_not_touch_another_project(entangle, tmp_path):
+    (tmp_path / "entangle.toml").write_text("[data]\nx = 'y'\n")
+    found = entangle("demo", tmp_path)
+    assert found.code == 2
+    assert "there is a project already" in found.error
+    assert (tmp_path / "entangle.toml").read_text() == "[data]\nx = 'y'\n"

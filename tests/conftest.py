@@ -1,0 +1,52 @@
+"""Fixtures shared by all tests."""
+
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real models and data sets beside the checkout, where there is one."""
+    folder = CHECKOUT.parent / "shared"
+    if not (folder / "models").is_dir():
+        pytest.skip("no ../shared folder with real models and data beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project_folder(tmp_path_factory) -> Path:
+    """What ``entangle demo`` makes, without the measuring: read it, do not write into it."""
+    from entangle_cli.commands.console import Terminal
+    from entangle_cli.commands.demo import make_project
+
+    folder = tmp_path_factory.mktemp("project")
+    make_project(folder, seed=0, overwrite=False, terminal=Terminal(quiet=True))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_onnx(project_folder) -> Path:
+    """A network that knows digits; ``.with_suffix(".pt")`` is the same as TorchScript."""
+    return project_folder / "checkpoints" / "digits-step1000.onnx"
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory) -> Path:
+    """200 digits as ``images/<class>/<number>.png``; ``test.npz`` beside it holds the same."""
+    import numpy as np
+    from PIL import Image
+
+    from entangle_cli.datasets import limit, open_dataset
+
+    digits = limit(open_dataset("digits@test"), 200, seed=0)
+    images = np.stack(digits.images(np.arange(len(digits))))[..., 0]
+    root = tmp_path_factory.mktemp("files")
+    for number, (image, label) in enumerate(zip(images, digits.labels, strict=True)):
+        inside = root / "images" / str(label)
+        inside.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(inside / f"{number:04d}.png")
+    np.savez(root / "test.npz", images=images, labels=digits.labels)
+    return root / "images"

@@ -1,0 +1,80 @@
+"""The documentation is true: commands run, options are named, links lead somewhere."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from command_reference import PAGE, command_names, render
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+
+
+def shell_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    lines = [line for block in shell_blocks(page) for line in block.splitlines()]
+    return [line.split("  #")[0].strip() for line in lines if line.strip()]
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run one documented line as a shell would, with this interpreter's ``entangle``."""
+    line = re.sub(r"^entangle\b", f"{shlex.quote(sys.executable)} -m entangle_cli", line)
+    return subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_the_command_reference_equals_help():
+    assert PAGE.read_text() == render(), "run python tests/command_reference.py"
+
+
+@pytest.mark.parametrize("name", command_names())
+def test_every_command_is_in_the_readme_or_the_tutorial(name):
+    text = (CHECKOUT / "docs" / "commands.md").read_text()
+    assert f"## entangle {name}\n" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_leads_to_a_file(page):
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert missing == []
+
+
+def test_the_tutorial_runs_as_it_stands(tmp_path):
+    folder = tmp_path
+    for line in commands(CHECKOUT / "docs" / "tutorial.md"):
+        if line.startswith("cd "):
+            folder = folder / line.removeprefix("cd ")
+            continue
+        done = run(line, folder)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_the_commands_of_the_readme_run_on_a_users_files(tmp_path, trained_onnx, image_folder):
+    """The lines under 'Your own model', with a model and a data folder of those names."""
+    for name in ("model.onnx", "run/step1.onnx", "run/step2.onnx"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(trained_onnx, tmp_path / name)
+    shutil.copy(trained_onnx.with_suffix(".pt"), tmp_path / "model.pt")
+    shutil.copytree(image_folder, tmp_path / "data")
+    shutil.copy(image_folder.parent / "test.npz", tmp_path / "test.npz")
+    lines = [line for line in commands(CHECKOUT / "README.md") if line.startswith("entangle")]
+    assert len(lines) >= 4
+    for line in lines:
+        done = run(line, tmp_path)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_the_readme_says_how_to_set_up_in_two_commands():
+    installs = [line for line in commands(CHECKOUT / "README.md") if "pip install" in line]
+    assert len(installs) == 2
+    assert installs[0].endswith("&& entangle demo demo")
+    assert installs[1].endswith("&& python -m pytest")
+    assert installs[1] in (CHECKOUT / "README.md").read_text()
