@@ -1,13 +1,15 @@
-"""The store between the network and everything else: what a model's layers answered to a data set.
+"""The store between the network and everything else: what a model's layers gave for a data set.
 
-    file        `ActivationFile`: reads a store, and the HDF5 schema in words
-    writer      `ActivationWriter`: fills one, crash-safe, resumable
-    skeleton    the HDF5 file before its first row
-    schema      what a store consists of; journal, lock and durable are its parts on disk
+    dump        model + feed -> ActivationFile
     feed        model + data set + preprocessing -> input batches
-    reducing    how a map becomes a point
-    dump        model + batches -> ActivationFile
+    reducing    how a map becomes a point; precision: which number type holds it
     logits      which output holds class scores, and the accuracy they give
+    file        `ActivationFile`: reads a store, and the schema in words; structure: its HDF5 side
+    writer      `ActivationWriter`: fills a store, crash-safe, resumable; starting: how it begins
+    skeleton    the HDF5 file before its first row
+    schema      what a store consists of; identity: what determines it
+    journal     the committed rows; manifest: the seal over a finished store; lock: one writer
+    durable     writing that survives
     verify      every checksum read again
 
 A store is three files side by side: ``NAME.h5``, ``NAME.journal`` and ``NAME.manifest.json``.

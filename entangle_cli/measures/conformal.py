@@ -3,9 +3,9 @@
 *Conventions*: a score is a nonconformity (large = strange). A is the set of scores that calibration
 points have **with their true label**, m its size. A p-value is high where the candidate conforms.
 
-    paper      p = #{a in A : a >= alpha} / m                            0 where nothing is as strange
-    conformal  p = (1 + #{a >= alpha}) / (m + 1)                         P(p <= t) <= t, never 0
-    smoothed   p = (#{a > alpha} + U (1 + #{a = alpha})) / (m + 1)       P(p <= t) = t, U uniform
+    paper      p = #{a in A : a >= alpha} / m                        0 where nothing is as strange
+    conformal  p = (1 + #{a >= alpha}) / (m + 1)                     P(p <= t) <= t, never 0
+    smoothed   p = (#{a > alpha} + U (1 + #{a = alpha})) / (m + 1)   P(p <= t) = t, U uniform
 
 The two last lines hold for the p-value of the *true* label of a point exchangeable with the
 calibration points. A credibility is the largest p-value over the labels, so it lies higher.
@@ -105,7 +105,7 @@ class Calibration:
         seed: int = 0,
         own_labels: np.ndarray | None = None,
     ) -> np.ndarray:
-        """p-value of every candidate label from its nonconformity, ``(n, C)`` to ``(n, C)`` in [0, 1].
+        """p-value of every candidate label from its nonconformity, ``(n, C)``, in [0, 1].
 
         ``smoothed`` draws one U per row, in order, from ``seed``: equal scores of a row stay equal,
         and within one group p never rises with alpha. A class without calibration points has the
@@ -151,7 +151,7 @@ class Calibration:
         return at_least, above, self.sizes
 
     def _own_scores(self, alpha: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where a row's own score is in the set behind a column ``(n, C)``, and that score ``(n, 1)``."""
+        """Whether a row's own score is in a column's set, ``(n, C)``, and the score, ``(n, 1)``."""
         labels = as_labels(labels, len(alpha))
         require_range(labels, alpha.shape[1], role="leave-one-out")
         own = alpha[np.arange(len(alpha)), np.maximum(labels, 0)]

@@ -9,17 +9,17 @@ from entangle_cli.errors import MeasureError
 NAMED = 10
 
 
-def as_labels(labels: np.ndarray, count: int) -> np.ndarray:
-    """Labels as int64 ``(count,)``.
+def as_labels(labels: np.ndarray, count: int, *, what: str = "labels") -> np.ndarray:
+    """Labels as int64 ``(count,)``; ``what`` names them in messages.
 
     Raises:
         MeasureError: another shape, or values that are not whole numbers.
     """
     labels = np.asarray(labels)
     if labels.shape != (count,):
-        raise MeasureError(f"labels of shape {labels.shape} for {count} points; give one per point")
+        raise MeasureError(f"{what} of shape {labels.shape} for {count} points; give one per point")
     if labels.dtype.kind not in "iu" and count:
-        raise MeasureError(f"labels of type {labels.dtype}; give whole numbers, -1 where unknown")
+        raise MeasureError(f"{what} of type {labels.dtype}; give whole numbers, -1 where unknown")
     return labels.astype(np.int64)
 
 
@@ -50,8 +50,8 @@ def require_known(labels: np.ndarray, train_labels: np.ndarray, *, role: str) ->
     unknown = labels[(labels != -1) & ~np.isin(labels, train_labels)]
     if len(unknown):
         raise MeasureError(
-            f"{role} label {unknown[0]} ({_times(unknown)}) is not the label of any training point; "
-            "use data of the training classes"
+            f"{role} label {unknown[0]} ({_times(unknown)}) is not the label of any "
+            "training point; use data of the training classes"
         )
 
 

@@ -67,11 +67,20 @@ def find_nearest(points: PreparedPoints, dtype: torch.dtype) -> Nearest:
         d = distances(tile.rows, tile.columns)
         if tile.diagonal:
             d.fill_diagonal_(torch.inf)
+        if tile.mixed:
+            same = points.classes[tile.rows, None] == points.classes[None, tile.columns]
+            _lower(minima[0], tile.rows, d.masked_fill(~same, torch.inf).amin(1))
+            _lower(minima[1], tile.rows, d.masked_fill(same, torch.inf).amin(1))
+            continue
         target = minima[0 if tile.same else 1]
-        target[tile.rows] = torch.minimum(target[tile.rows], d.amin(1).double())
+        _lower(target, tile.rows, d.amin(1))
         if not tile.diagonal:
-            target[tile.columns] = torch.minimum(target[tile.columns], d.amin(0).double())
+            _lower(target, tile.columns, d.amin(0))
     return from_minima(points, minima[0], minima[1], dtype)
+
+
+def _lower(minima: Tensor, rows: slice | Tensor, found: Tensor) -> None:
+    minima[rows] = torch.minimum(minima[rows], found.double())
 
 
 def from_minima(points: PreparedPoints, same: Tensor, other: Tensor, dtype: torch.dtype) -> Nearest:
@@ -109,7 +118,7 @@ def sharpen(points: PreparedPoints, nearest: Nearest, rows: Tensor) -> None:
         target = nearest.same if strip.same else nearest.other
         if strip.same:
             d.masked_fill_(_own(strip.rows, strip.columns), torch.inf)
-        target[strip.rows] = torch.minimum(target[strip.rows], d.amin(1))
+        _lower(target, strip.rows, d.amin(1))
     nearest.error[rows] = 0.0
     nearest.correct[rows] = nearest.same[rows] < nearest.other[rows]
     _break_ties(points, nearest, rows)
@@ -148,8 +157,7 @@ def _settle(points: PreparedPoints, nearest: Nearest, rows: Tensor, pairs: list[
     floor = UNIT_ROUNDING if points.metric == "cosine" else 0.0
     closest = torch.full((len(rows),), torch.inf, dtype=torch.float64, device=rows.device)
     closest.scatter_reduce_(0, place, distances, "amin")
-    ranges = torch.tensor(points.bounds[1:], device=rows.device)
-    same = torch.bucketize(left, ranges, right=True) == torch.bucketize(right, ranges, right=True)
+    same = points.classes[left] == points.classes[right]
     tied = distances <= closest[place] * (1 + TIE) + floor
     # the first point in the order given decides; same-class pairs have even keys
     keys = 2 * torch.from_numpy(points.order).to(rows.device)[right] + (~same).long()

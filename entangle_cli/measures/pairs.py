@@ -1,8 +1,9 @@
 """Distances of all pairs of a class-ordered set, tile by tile.
 
-Two ways through the pairs. ``triangle`` visits every unordered pair once; a tile of it never mixes
-same-class with other-class pairs, so its row sums and its column sums each go to one place and no
-mask is needed. ``strips`` visits chosen rows against all columns.
+Two ways through the pairs. ``triangle`` visits every unordered pair once; its tiles do not mix
+same-class with other-class pairs, so their row sums and column sums each go to one place and no
+mask is needed (but for diagonal tiles of small classes). ``strips`` visits chosen rows against all
+columns.
 """
 
 import itertools
@@ -23,12 +24,20 @@ SIDE_BYTES = 1 << 25
 
 
 class Tile(NamedTuple):
-    """A block of pairs: ``same`` class or not, ``diagonal`` where rows and columns are equal."""
+    """A block of pairs: all of the ``same`` class or none, ``diagonal`` where rows equal columns.
+
+    Except that a diagonal tile which is not ``same`` is mixed: it holds several whole classes.
+    """
 
     rows: slice
     columns: slice
     same: bool
     diagonal: bool
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the tile holds same-class and other-class pairs."""
+        return self.diagonal and not self.same
 
 
 class Strip(NamedTuple):
@@ -42,13 +51,25 @@ class Strip(NamedTuple):
 def triangle(points: PreparedPoints) -> Iterator[Tile]:
     """Tiles that cover every unordered pair once; a diagonal tile is a square of both orders."""
     height, width = _sides(points.dimension)
-    for first, last in itertools.pairwise(points.bounds):
+    for first, last, alike in _class_runs(points.bounds, height):
         for rows in _ranges(first, last, height):
-            yield Tile(rows, rows, True, True)
+            yield Tile(rows, rows, alike, True)
             for columns in _ranges(rows.stop, last, width):
                 yield Tile(rows, columns, True, False)
             for columns in _ranges(last, points.count, width):
                 yield Tile(rows, columns, False, False)
+
+
+def _class_runs(bounds: tuple[int, ...], height: int) -> Iterator[tuple[int, int, bool]]:
+    """Ranges of rows: one class, or several that fit one tile together; and whether it is one."""
+    start = number = 0
+    while start < bounds[-1]:
+        number += 1
+        single = number
+        while number + 1 < len(bounds) and bounds[number + 1] - start <= height:
+            number += 1
+        yield start, bounds[number], number == single
+        start = bounds[number]
 
 
 def strips(points: PreparedPoints, rows: Tensor) -> Iterator[Strip]:
@@ -100,7 +121,10 @@ class TileDistances:
             left, right = numbers(rows, left), numbers(columns, right)
             return self.points.exact(left), self.points.exact(right)
 
-        return refine(distances, self.norms[rows], self.norms[columns], sides)
+        copies = self.points.copies
+        if copies is not None:
+            copies = copies[rows], copies[columns]
+        return refine(distances, self.norms[rows], self.norms[columns], sides, copies)
 
 
 def numbers(rows: slice | Tensor, index: Tensor) -> Tensor:
@@ -110,11 +134,19 @@ def numbers(rows: slice | Tensor, index: Tensor) -> Tensor:
 
 def exact_distances(points: PreparedPoints, left: Tensor, right: Tensor) -> Tensor:
     """Internal squared distances of pairs of rows by direct differences, float64 ``(p,)``."""
+    if points.copies is not None:
+        # the same two points again and again: of a dead unit's zeros there can be thousands
+        keys = points.copies[left] * len(points.source) + points.copies[right]
+        keys, places = torch.unique(keys, return_inverse=True)
+        chosen = torch.full_like(keys, len(left))
+        chosen.scatter_reduce_(0, places, torch.arange(len(left)).to(keys), "amin")
+        left, right = left[chosen], right[chosen]
 
     def sides(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         return points.exact(p), points.exact(q)
 
-    return pairwise(left, right, sides) + points.extra[left] + points.extra[right]
+    distances = pairwise(left, right, sides) + points.extra[left] + points.extra[right]
+    return distances if points.copies is None else distances[places]
 
 
 def _sides(dimension: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ center is subtracted each time rows are read, from the values as given, never fr
 import math
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from entangle_cli.errors import MeasureError
-from entangle_cli.measures.survey import as_float64, blocks, count_duplicates, survey
+from entangle_cli.measures.survey import as_float64, blocks, first_copies, survey
 from entangle_cli.neighbors.distances import squared_norms, unit_vectors
 
 # A centered float64 copy is kept where it is small; otherwise rows are converted again when needed
@@ -42,6 +43,7 @@ class PreparedPoints:
     center: Tensor  # (d,) float64
     scale: float
     extra: Tensor  # (n,) float64, added to the norms: 1 for a zero vector under cosine
+    copies: Tensor | None  # (n,) int64, equal for exact copies; None where all points differ
     duplicates: int  # points that are exact copies of an earlier one
     constant: bool
 
@@ -68,6 +70,12 @@ class PreparedPoints:
     def zero_vectors(self) -> int:
         """Points without a direction, under cosine; 0 under euclidean."""
         return int(self.extra.sum())
+
+    @cached_property
+    def classes(self) -> Tensor:
+        """Class number of every row, ``(n,)`` int64, ascending."""
+        widths = np.diff(self.bounds)
+        return torch.from_numpy(np.repeat(np.arange(len(widths)), widths)).to(self.device)
 
     @property
     def sizes(self) -> Tensor:
@@ -110,11 +118,13 @@ class PreparedPoints:
 
     def subset(self, rows: np.ndarray) -> "PreparedPoints":
         """Some of the rows, ascending, with the same center and scale; nothing is copied."""
+        index = torch.from_numpy(rows).to(self.device)
         return replace(
             self,
             order=self.order[rows],
             bounds=tuple(np.searchsorted(rows, self.bounds).tolist()),
-            extra=self.extra[torch.from_numpy(rows).to(self.device)],
+            extra=self.extra[index],
+            copies=None if self.copies is None else self.copies[index],
         )
 
     def _parts(self) -> list[slice]:
@@ -152,6 +162,8 @@ def prepare(
     scale = 1.0
     if metric == "euclidean" and spread > 0:
         scale = 2.0 ** -math.floor(math.log2(spread))
+    copies = first_copies(source)
+    duplicates = int((copies != np.arange(len(copies))).sum())
     device = torch.device(device)
     return PreparedPoints(
         source=source,
@@ -163,7 +175,8 @@ def prepare(
         center=torch.from_numpy(center * scale).to(device),
         scale=scale,
         extra=torch.from_numpy(zero[order].astype(np.float64)).to(device),
-        duplicates=count_duplicates(source),
+        copies=torch.from_numpy(copies[order]).to(device) if duplicates else None,
+        duplicates=duplicates,
         constant=spread == 0,
     )
 

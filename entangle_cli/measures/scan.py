@@ -24,7 +24,7 @@ HALVINGS = 3
 # A dip is looked at again when it may come this near the deepest point seen, and is no mere
 # rounding
 WORTH_A_LOOK = 1.05
-RIPPLE = 1e-5
+RIPPLE = 2e-6
 # Newton steps in log T; a bracket halves in the worst case
 MOST_STEPS = 60
 LONGEST_STEP = 1.0
@@ -75,8 +75,20 @@ def find_basins(curve: Curve, points: list[CurvePoint]) -> list[Basin]:
         if not middles:
             break
         points = sorted([*points, *curve.scan(middles)], key=lambda point: point.temperature)
-    basins = [_basin(p, q) for p, q in pairwise(points) if p.slope < 0 <= q.slope]
+    basins = [_basin(part) for part in _turns(points)]
     return sorted(basins, key=lambda basin: basin.loss)
+
+
+def _turns(points: list[CurvePoint]) -> list[list[CurvePoint]]:
+    """From a falling point to the next rising one, with the flat ones between; rounding is flat."""
+    turns, falling = [], None
+    for number, point in enumerate(points):
+        if point.slope < -RIPPLE * point.loss:
+            falling = number
+        elif point.slope > RIPPLE * point.loss and falling is not None:
+            turns.append(points[falling : number + 1])
+            falling = None
+    return turns
 
 
 def descend(curve: Curve, basin: Basin, tolerance: float) -> CurvePoint:
@@ -132,12 +144,15 @@ def _hides(p: CurvePoint, q: CurvePoint, bound: float) -> bool:
     return (p.slope < 0) == (q.slope < 0) and any(value(s) < min(bound, shallow) for s in minima)
 
 
-def _basin(p: CurvePoint, q: CurvePoint) -> Basin:
-    value, minima = _cubic(p, q)
-    s = minima[0] if minima else 0.5
-    return Basin(
-        low=p.temperature,
-        high=q.temperature,
-        temperature=p.temperature * (q.temperature / p.temperature) ** s,
-        loss=min(value(s), p.loss, q.loss),
-    )
+def _basin(points: list[CurvePoint]) -> Basin:
+    p, q = points[0], points[-1]
+    temperature = math.sqrt(p.temperature * q.temperature)
+    loss = min(point.loss for point in points)
+    if len(points) > 2:
+        temperature = min(points[1:-1], key=lambda point: point.loss).temperature
+    else:
+        value, minima = _cubic(p, q)
+        for s in minima:
+            temperature = p.temperature * (q.temperature / p.temperature) ** s
+            loss = min(loss, value(s))
+    return Basin(p.temperature, q.temperature, temperature, loss)

@@ -30,9 +30,7 @@ class StoredCurve:
     def __init__(self, points: PreparedPoints, anchors: Tensor) -> None:
         self.points, self.anchors = points, anchors
         self.passes = 1
-        n, device = points.count, points.device
-        widths = torch.tensor(points.bounds, device=device).diff()
-        self._classes = torch.arange(len(widths), device=device).repeat_interleave(widths)
+        n = points.count
         self._excess = all_distances(points).fill_diagonal_(torch.inf)
         self.nearest = from_minima(points, *self._minima(), torch.float64)
         self._shift()
@@ -94,7 +92,7 @@ class StoredCurve:
 
     def _sides(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """Which columns are of the row's class, which of others, ``(rows, 2, n)``; never itself."""
-        classes = self._classes
+        classes = self.points.classes
         sides = torch.empty(rows.stop - rows.start, 2, len(classes), dtype=dtype)
         sides = sides.to(classes.device)
         sides[:, 0] = classes[rows, None] == classes[None, :]

@@ -22,7 +22,15 @@ import torch
 from torch import Tensor
 
 from entangle_cli.measures.nearest import Nearest
-from entangle_cli.measures.pairs import HEIGHT, WIDTH, TileDistances, numbers, strips, triangle
+from entangle_cli.measures.pairs import (
+    HEIGHT,
+    WIDTH,
+    Tile,
+    TileDistances,
+    numbers,
+    strips,
+    triangle,
+)
 from entangle_cli.measures.points import PreparedPoints
 
 LOG2E = math.log2(math.e)
@@ -77,14 +85,24 @@ def triangle_sums(
             if tile.diagonal:
                 # distance 0 can exceed the headroom; the exponent must stay finite
                 weights.fill_diagonal_(0)
-            target = sums[number, OTHER if not tile.same else SAME]
             for order in range(orders):
                 if order:
                     weights.mul_(exponents)
-                target[order, tile.rows] += weights.sum(1)
-                if not tile.diagonal:
-                    target[order, tile.columns] += weights.sum(0)
+                _add(sums[number, :, order], tile, weights, points.classes)
     return sums
+
+
+def _add(sums: Tensor, tile: Tile, weights: Tensor, classes: Tensor) -> None:
+    """Add a tile's row and column sums to same-class and other-class sums ``(2, n)``."""
+    if tile.mixed:
+        same = (classes[tile.rows, None] == classes[None, tile.columns]).to(weights.dtype)
+        sums[SAME, tile.rows] += (weights * same).sum(1)
+        sums[OTHER, tile.rows] += (weights * (1 - same)).sum(1)
+        return
+    target = sums[SAME if tile.same else OTHER]
+    target[tile.rows] += weights.sum(1)
+    if not tile.diagonal:
+        target[tile.columns] += weights.sum(0)
 
 
 def strip_sums(

@@ -73,8 +73,8 @@ def _require_finite(rows: Tensor, first: int) -> None:
     )
 
 
-def count_duplicates(source: np.ndarray) -> int:
-    """Number of points that are exact copies of an earlier one."""
+def first_copies(source: np.ndarray) -> np.ndarray:
+    """For every point the number of the first point that is exactly equal to it, ``(n,)``."""
     count, dimension = source.shape
     # a random linear map of the bits, modulo 2^64, tells different points apart; equal keys are
     # checked
@@ -83,10 +83,11 @@ def count_duplicates(source: np.ndarray) -> int:
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     original = first[inverse]
     suspects = np.flatnonzero(original != np.arange(count))
-    return sum(
-        int((source[suspects[part]] == source[original[suspects[part]]]).all(1).sum())
-        for part in blocks(len(suspects), dimension)
-    )
+    for part in blocks(len(suspects), dimension):
+        rows = suspects[part]
+        different = rows[(source[rows] != source[original[rows]]).any(1)]
+        original[different] = different
+    return original
 
 
 def _words(block: np.ndarray) -> np.ndarray:

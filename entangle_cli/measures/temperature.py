@@ -179,8 +179,9 @@ def _choose(
 ) -> _Value:
     count, point = minimum.local_minima, minimum.point
     interior = float("inf") if point is None else point.loss
+    error = 0.0 if point is None else 3 * point.noise
     limit = min(at_zero, top)
-    if interior < limit * (1 - DISTINCT):
+    if interior < limit * (1 - DISTINCT) - error:
         return _Value(interior, point.temperature * points.unit, "none", accuracy, count, passes)
     if at_zero < top * (1 - DISTINCT):
         return _Value(at_zero, 0.0, "zero", accuracy, count, passes, TIED)

@@ -193,8 +193,8 @@ class OnnxModel:
         self._batchers[taps] = batcher
 
     def _new_batcher(self, taps: tuple[_Tap, ...], arrays: Sequence[np.ndarray]) -> Batcher:
-        tensors = [tap.tensor for tap in taps]
-        return open_batcher(lambda free: self._open(taps, free), self.inputs, arrays, tensors)
+        compared = [*(tap.tensor for tap in taps), *self._file.outputs]
+        return open_batcher(lambda free: self._open(taps, free), self.inputs, arrays, compared)
 
     def _misfitting(
         self, taps: tuple[_Tap, ...], batcher: Batcher, arrays: Sequence[np.ndarray]
@@ -233,4 +233,5 @@ def _lookup(taps: Sequence[_Tap]) -> dict[str, _Tap]:
     for tap in taps:
         for alias in (*tap.layer.aliases, tap.tensor, tap.node):
             found.setdefault(alias, tap)
+    found.pop("", None)
     return found

@@ -73,12 +73,15 @@ def open_batcher(
 ) -> Batcher:
     """Find how the network takes batches of any size; ``inputs`` are samples to try it with.
 
-    ``load`` opens a session, with the axes of the given inputs set free.
+    ``load`` opens a session, with the axes of the given inputs set free; ``names`` are the
+    tensors that must come out the same.
     """
     size = fixed_size(specs)
+    session = load({})
+    names = [name for name in names if name in session.types]
     if size is None:
-        return _declared_free(Batcher(load({}), specs), inputs, names)
-    fixed = Batcher(load({}), specs, size)
+        return _declared_free(Batcher(session, specs), inputs, names)
+    fixed = Batcher(session, specs, size)
     probe = distinct_samples(inputs, specs, max(_PROBE, size + 1))
     try:
         expected = fixed.run(probe, names)

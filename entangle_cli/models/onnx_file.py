@@ -70,8 +70,11 @@ def load_proto(path: Path) -> onnx.ModelProto:
     """The file without its external data, local functions written out."""
     try:
         proto = onnx.load(path, load_external_data=False)
-    except (OSError, DecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not ONNX, or is damaged"
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    except DecodeError:
+        large = path.stat().st_size > onnx.checker.MAXIMUM_PROTOBUF
+        reason = "above 2 GB, save its weights as external data" if large else "no ONNX, or damaged"
         raise ModelError(f"{path}: cannot be read as ONNX: {reason}") from None
     if not proto.graph.node:
         raise ModelError(f"{path}: cannot be read as ONNX: no operations in it")

@@ -5,7 +5,7 @@ never enter the list.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx
 
@@ -13,6 +13,7 @@ from entangle_cli.models.kinds import WEIGHTED, canonical
 from entangle_cli.models.onnx_idioms import name_idioms
 from entangle_cli.models.onnx_scopes import (
     Visit,
+    has_exact_paths,
     is_normalized,
     merge_repeats,
     module_paths,
@@ -105,7 +106,8 @@ class _Reader:
             kind = "embedding"
         weighted = _carries_weights(node) or (kind in WEIGHTED and bool(wide))
         weight = (wide[0], kind) if weighted and wide else None
-        step = Step(kind, ins, outs, Visit(module_paths(node), weight), weighted)
+        visit = Visit(module_paths(node), weight, has_exact_paths(node))
+        step = Step(kind, ins, outs, visit, weighted)
         if node.op_type in _CONTAINERS:
             step.hidden.update(outs)
         return self._unfold(node, step) if weight and is_normalized(node) else [step]
@@ -118,8 +120,9 @@ class _Reader:
         """A node that also normalises, as the two operations that the network had."""
         inner, outer = self._folded_paths(step.visit)
         raw = f"{step.outs[0]} before normalization"
-        first = Step(step.kind, step.ins, [raw], Visit(inner, step.visit.weight), True, {raw})
-        return [first, Step("bn", [raw], step.outs, Visit(outer))]
+        visits = (replace(step.visit, paths=inner), Visit(outer, exact=step.visit.exact))
+        first = Step(step.kind, step.ins, [raw], visits[0], True, {raw})
+        return [first, Step("bn", [raw], step.outs, visits[1])]
 
     def _folded_paths(self, visit: Visit) -> tuple[list[str], list[str]]:
         """Paths of the module with the weight, and of the normalisation after it."""

@@ -22,10 +22,23 @@ _REPEATED = re.compile(r"(.+)_\d+")
 
 @dataclass
 class Visit:
-    """Where one operation lies: its module paths, outermost first, and the weight it applies."""
+    """Where one operation lies: its module paths, outermost first, and the weight it applies.
+
+    ``weight`` is the weight's name and the kind of operation. ``exact`` paths are the modules'
+    own; others may be numbered for a further call.
+    """
 
     paths: list[str]
     weight: tuple[str, str] | None = None
+    exact: bool = False
+
+    @property
+    def lead(self) -> tuple[str, str, str] | None:
+        """What tells that a module starts anew: this weight, used like this, at this place.
+
+        The place counts because exporters store equal weights of different modules once.
+        """
+        return (*self.weight, self.paths[-1]) if self.weight and self.paths else None
 
 
 def module_paths(node: "onnx.NodeProto") -> list[str]:
@@ -34,6 +47,11 @@ def module_paths(node: "onnx.NodeProto") -> list[str]:
     if scopes is not None:
         return [s for s in scopes[:-1] if s and not s.startswith("_empty")]
     return _slash_paths(node.name)
+
+
+def has_exact_paths(node: "onnx.NodeProto") -> bool:
+    """Whether the paths of a node are the modules' own, without numbers for further calls."""
+    return _dynamo_scopes(node) is not None
 
 
 def is_normalized(node: "onnx.NodeProto") -> bool:
@@ -89,7 +107,8 @@ def merge_repeats(visits: Sequence[Visit], weight_names: Iterable[str]) -> None:
     owners = _owners(visits, weight_names)
     merged = {path: _merged(path, known, owners) for path in known}
     for visit in visits:
-        visit.paths = [merged[path] for path in visit.paths]
+        if not visit.exact:
+            visit.paths = [merged[path] for path in visit.paths]
 
 
 def _owners(visits: Sequence[Visit], weight_names: Iterable[str]) -> set[str]:
@@ -149,23 +168,23 @@ def number_calls(visits: Sequence[Visit]) -> list[tuple[Frame, ...]]:
     A module with weights is called as often as its first weight is applied by the same kind of
     operation; one without weights is called again whenever it is entered again.
     """
-    leading: dict[str, tuple[str, str]] = {}
+    leading: dict[str, tuple[str, str, str]] = {}
     for visit in visits:
         for path in visit.paths:
-            if visit.weight:
-                leading.setdefault(path, visit.weight)
+            if visit.lead:
+                leading.setdefault(path, visit.lead)
     stays = _stays(visits)
     leading_stays: dict[str, set[int]] = {path: set() for path in leading}
     for visit, stay in zip(visits, stays, strict=True):
         for path, number in stay.items():
-            if visit.weight and leading[path] == visit.weight:
+            if visit.lead and leading[path] == visit.lead:
                 leading_stays[path].add(number)
     counters = {
         path: _CallCounter(leading_stays.get(path)) for visit in visits for path in visit.paths
     }
     return [
         tuple(
-            (path, counters[path].visit(number, bool(v.weight) and leading[path] == v.weight))
+            (path, counters[path].visit(number, v.lead is not None and leading[path] == v.lead))
             for path, number in stay.items()
         )
         for v, stay in zip(visits, stays, strict=True)

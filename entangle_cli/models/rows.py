@@ -43,7 +43,7 @@ class _Walk:
         """Collect the rows of everything inside a straight module."""
         for _, step in call.steps():
             if isinstance(step, int):
-                self._operate(step, None)
+                self._operate(step)
             elif step.frame in self.tree.blocks:
                 self._block(step)
             elif step.children and step.frame not in self.tree.branching:
@@ -63,21 +63,25 @@ class _Walk:
             self.rows.append(Row(leaving[-1], call, is_block=True))
 
     def _leaf(self, call: Call) -> None:
-        for i in call.ops:
-            self._operate(i, call)
-        if self.stretch is not None and self.stretch.call is call and call.results:
+        """A module without sub-calls starts at most one stretch, however many weights it has."""
+        if any(self._starts(i) for i in call.ops):
+            self._flush()
+        if call.results:
             self.stretch = Row(call.results[0], call)
 
-    def _operate(self, index: int, call: Call | None) -> None:
-        op = self.network.ops[index]
-        outs = [v for v in op.outs if v in self.flow]
-        if not outs:
-            return
-        starts = op.weighted and (self.cuts is None or index in self.cuts)
+    def _operate(self, index: int) -> None:
+        starts = self._starts(index)
         if starts:
             self._flush()
-        if op.kind not in SHAPE_ONLY or starts:
-            self.stretch = Row(outs[0], call)
+        op = self.network.ops[index]
+        outs = [v for v in op.outs if v in self.flow]
+        if outs and (op.kind not in SHAPE_ONLY or starts):
+            self.stretch = Row(outs[0], None)
+
+    def _starts(self, index: int) -> bool:
+        op = self.network.ops[index]
+        carries = op.weighted and any(v in self.flow for v in op.outs)
+        return carries and (self.cuts is None or index in self.cuts)
 
 
 def default_rows(network: OpList, flow: Flow, tree: CallTree) -> list[Row]:

@@ -32,7 +32,8 @@ _NETWORK = frozenset("rpc_sync rpc_async rpc_remote".split())
 _GAP = r"(?:\s|\\\r?\n|#[^\n]*\n)*"
 _ATTRIBUTE = re.compile(rf"\.{_GAP}(\w+)")
 _QUOTED = re.compile(r"""["'](\w+)["']""")
-_OPERATOR = re.compile(rf"(?<![\w.])ops\b(?:{_GAP}\.{_GAP}(\w+){_GAP}\.{_GAP}(\w+))?")
+# not `ops : SomeModule`, by which a class declares an attribute of that name
+_OPERATOR = re.compile(rf"(?<![\w.])ops\b(?!{_GAP}:)(?:{_GAP}\.{_GAP}(\w+){_GAP}\.{_GAP}(\w+))?")
 _NAME = re.compile(r"\b\w+\b")
 # these alone restore their packed weights with code of their own
 _QUANTISED = re.compile(r"[^/]+/code/__torch__/torch/(?:ao/)?nn/(?:intrinsic/)?quantized/.+\.py")
@@ -79,7 +80,9 @@ def _broken(archive: zipfile.ZipFile, size: int) -> str | None:
 def _suspicions(archive: zipfile.ZipFile) -> Iterator[str]:
     for name in archive.namelist():
         folded = name.casefold()
-        if folded.endswith("pkl"):
+        if folded.endswith(".debug_pkl"):  # line numbers, by a reader that knows no other types
+            found = None
+        elif folded.endswith("pkl"):
             found = _foreign_object(archive.read(name))
         elif "/code/" in folded:
             found = _suspicious_code(archive.read(name).decode("utf-8", "replace"), name)

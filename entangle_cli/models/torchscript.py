@@ -17,6 +17,7 @@ from entangle_cli.models.torchscript_catalog import (
     recorded_catalog,
     static_catalog,
 )
+from entangle_cli.models.torchscript_extras import extra_texts
 from entangle_cli.models.torchscript_inputs import candidates
 from entangle_cli.models.torchscript_network import Network
 from entangle_cli.models.torchscript_taps import Firing, Firings
@@ -53,6 +54,11 @@ class TorchScriptModel:
         """The checksum of the file, hexadecimal."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The texts saved inside the file, by name."""
+        return extra_texts(self.path)
 
     def candidate_examples(self) -> Iterator[list[np.ndarray]]:
         """Small made-up batches to try where there is no data, the most usual sizes first."""

@@ -7,8 +7,9 @@ modules of one class share one graph. So each ``prim::CallMethod`` is expanded h
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -98,16 +99,19 @@ class TapGraph:
         """The numbers of the arguments' values, as in `operations`."""
         return [value.unique() for value in list(self._graph.inputs())[1:]]
 
-    def operations(self) -> Iterator[Operation]:
+    @cached_property
+    def operations(self) -> list[Operation]:
         """Every node in execution order, bodies of branches and loops in place."""
-        for node in all_nodes(self._graph):
-            if not is_tap(node):
-                yield Operation(
-                    operator_name(node),
-                    tuple(value.unique() for value in node.inputs()),
-                    tuple(value.unique() for value in node.outputs()),
-                    tuple(known(value, self._graph, self._root) for value in node.inputs()),
-                )
+        return [
+            Operation(
+                operator_name(node),
+                tuple(value.unique() for value in node.inputs()),
+                tuple(value.unique() for value in node.outputs()),
+                tuple(known(value, self._graph, self._root) for value in node.inputs()),
+            )
+            for node in all_nodes(self._graph)
+            if not is_tap(node)
+        ]
 
     def tapped(self, sites: Set[int]) -> "Tapped":
         """A function like the module that reports only ``sites``."""

@@ -43,7 +43,7 @@ def needs(graph: TapGraph) -> dict[int, Need]:
         for i, (value, argument) in enumerate(arguments)
         if argument.type.kind() == "TensorType"
     }
-    for operation in graph.operations():
+    for operation in graph.operations:
         position = next((k for k, v in enumerate(operation.ins) if v in origin), None)
         if position is None:
             continue

@@ -37,14 +37,15 @@ class Network:
             raise ModelError(f"{path}: {error}") from None
         self.needs = needs(self.graph)
         self.inputs = describe(self.graph, self.needs)
-        operations = list(self.graph.operations())
-        self.writes_state = any(map(_writes_state, operations))
-        self.notes = _training_notes(operations)
+        self.writes_state = any(map(_writes_state, self.graph.operations))
+        self.notes = _training_notes(self.graph.operations)
         if self.graph.unresolved:
             self.notes.append(
                 f"{len(self.graph.unresolved)} calls choose their module while running; "
                 "the layers inside them cannot be tapped"
             )
+        weights = (x.dtype for x in self.module.parameters() if x.is_floating_point())
+        self._precision = next(weights, None)
         self._tapped: dict[Set[int], Tapped] = {}
 
     def arguments(self, inputs: Sequence[object]) -> list[object]:
@@ -56,7 +57,7 @@ class Network:
             raise ModelError(f"{self.name} takes the inputs {names}; {len(inputs)} were given")
         converted = []
         for i, (value, argument) in enumerate(zip(inputs, arguments, strict=False)):
-            dtype = self.needs[i].dtype if i in self.needs else None
+            dtype = self.needs[i].dtype if i in self.needs else self._precision
             try:
                 converted.append(to_argument(value, argument.type, dtype, self.device))
             except ModelError as error:
@@ -167,4 +168,6 @@ def _described(value: object) -> str:
         return f"{value.dtype}{list(value.shape)}" if value.ndim else repr(value.item())
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_described(x)}" for key, x in value.items()) + "}"
-    return f"{value!r:.40}"
+    if isinstance(value, (list, tuple)):
+        return "(" + ", ".join(map(_described, value)) + ")"
+    return repr(value)

@@ -79,6 +79,8 @@ def call(function: Callable, arguments: Sequence, handle: int, receiver: Receive
         return function(*arguments)
     except (*FAILURES, _Stopped) as error:
         if delivery.failure is None:
+            if "KeyboardInterrupt: " in str(error):  # it came between two lines of our own
+                raise KeyboardInterrupt from None
             raise RunFailure(error) from None
     finally:
         del _running[handle]

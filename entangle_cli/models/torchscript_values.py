@@ -74,7 +74,7 @@ def _elements(value: object, kind: object, count: int | None = None) -> list:
 def _described(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"an array {value.dtype}{list(value.shape)}"
-    return f"{type(value).__name__} {value!r:.40}"
+    return f"a {type(value).__name__}"
 
 
 def activation(tensor: torch.Tensor) -> np.ndarray:
@@ -124,8 +124,10 @@ def take_rows(value: object, indices: np.ndarray, rows: int) -> object:
     """The rows ``indices`` of every array that has ``rows`` of them, all else as it is."""
     if isinstance(value, Mapping):
         return {key: take_rows(x, indices, rows) for key, x in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(take_rows(x, indices, rows) for x in value)
+    if isinstance(value, tuple):
+        return tuple(take_rows(x, indices, rows) for x in value)
+    if isinstance(value, list):
+        return [take_rows(x, indices, rows) for x in value]
     if isinstance(value, np.ndarray) and value.ndim and value.shape[0] == rows:
         return value[indices]
     return value

@@ -77,15 +77,21 @@ def refine(
     x_norms: Tensor,
     y_norms: Tensor,
     points: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    copies: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Replace, in place, the entries that the product form cannot resolve by direct differences.
 
     ``points(rows, columns)`` gives the coordinates of the two sides of pairs, ``(p, d)`` each; it
-    is asked only for pairs closer than ``2^-16 (|x|^2 + |y|^2)``.
+    is asked only for pairs closer than ``2^-16 (|x|^2 + |y|^2)``. ``copies``: numbers ``(a,)`` and
+    ``(b,)``, equal where two points are known to be the same; layers can be full of such pairs.
     """
     if float(distances.amin()) >= CLOSE * float(x_norms.amax() + y_norms.amax()):
         return distances
     close = distances < CLOSE * (x_norms[:, None] + y_norms[None, :])
+    if copies is not None:
+        equal = close & (copies[0][:, None] == copies[1][None, :])
+        distances.masked_fill_(equal, 0.0)
+        close &= ~equal
     rows, columns = torch.nonzero(close, as_tuple=True)
     if len(rows) > MANY_CLOSE * distances.numel():
         every, none = torch.arange(max(distances.shape), device=distances.device), rows[:0]

@@ -276,3 +276,40 @@ def test_a_relative_temperature_is_a_multiple_of_the_median_distance(metric):
 def test_two_temperatures_are_refused():
     with pytest.raises(MeasureError, match="give one of them"):
         entanglement(*mixture(12), temperature=1.0, relative_temperature=1.0)
+
+
+def test_many_copies_leave_the_loss_as_it_is(route):
+    points, labels = mixture(150, dimension=6)
+    points[::3] = 0
+    points[1::7] = points[1]
+    found = entanglement(points, labels)
+    loss, _, _ = exact_minimum(points, labels)
+    assert found.snnl == pytest.approx(min(loss, found.ceiling), rel=1e-5)
+    assert found.duplicates == len(points) - len(np.unique(points, axis=0))
+    assert found.knn_accuracy == reference.nearest_neighbor_accuracy(points, labels)
+
+
+def test_a_plateau_at_low_temperatures_is_not_a_row_of_minima(route):
+    # saturated outputs: every distance is 0 or 2
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 5, 200)
+    points = np.eye(5)[np.where(generator.random(200) < 0.9, labels, 0)]
+    found = entanglement(points, labels)
+    assert found.boundary == "zero"
+    assert found.local_minima == 0
+    low = reference.snnl(points, labels, 1e-3)
+    assert found.snnl == pytest.approx(low, rel=1e-6)
+
+
+def test_many_small_classes_agree_with_the_reference(route):
+    points, labels = mixture(240, classes=60, spread=2.0)
+    found = entanglement(points, labels)
+    loss, _, _ = exact_minimum(points, labels)
+    assert found.snnl == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_median_distance_of_zero_gives_no_temperature():
+    points = np.zeros((20, 2))
+    points[:3, 0] = [1, 2, 3]
+    with pytest.raises(MeasureError, match="median squared distance is 0"):
+        entanglement(points, np.arange(20) % 2, relative_temperature=0.1)

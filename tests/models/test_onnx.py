@@ -241,6 +241,7 @@ def test_a_batch_size_that_would_silently_mix_samples_is_kept(write):
     model, x, x3 = OnnxModel(write(proto)), samples(6), samples(6, 3)
     values, _ = collect(model, [x, x3], ["y"])
     assert np.allclose(values["linear#1>add"], x3, atol=1e-6)
+    assert np.allclose(model.run([x, x3], [], None)[0], x3, atol=1e-6)
 
 
 def test_a_declared_free_batch_that_is_not_free_is_run_sample_by_sample(write):

@@ -155,6 +155,12 @@ def test_numbered_paths_are_further_calls_unless_they_own_weights():
     ]
 
 
+def test_paths_that_an_exporter_gives_exactly_are_never_merged():
+    found = [Visit(["relu"], exact=True), Visit(["relu_1"], exact=True)]
+    merge_repeats(found, [])
+    assert [v.paths for v in found] == [["relu"], ["relu_1"]]
+
+
 def occurrences(*entries):
     return [scope[0][1] if scope else None for scope in number_calls(visits(*entries))]
 
@@ -175,6 +181,12 @@ def test_work_scheduled_in_between_is_no_further_call():
     lin = ("lin.weight", "linear")
     entries = (("b", None), ("a", ("a.weight", "linear")), ("b", lin), ("a", None), ("", None))
     assert occurrences(*entries, ("b", None)) == [0, 0, 0, 0, None, 0]
+
+
+def test_equal_weights_of_different_modules_stored_once_are_no_further_call():
+    lin = ("blocks.0.weight", "linear")
+    entries = [(f"blocks/blocks.{i}", lin) for i in range(3)]
+    assert occurrences(*entries) == [0, 0, 0]
 
 
 def test_a_tied_weight_used_by_another_kind_of_operation_is_no_further_call():
@@ -223,15 +235,15 @@ def gelu(order):
         files.node("Erf", ["d"], ["e"]),
         files.node("Add", ["e", "one"], ["a"]),
     ]
+
+    def mul(a, b, out):
+        return files.node("Mul", [a, b], [out])
+
     return {
-        "last": [*erf, files.node("Mul", ["g", "a"], ["m"]), files.node("Mul", ["m", "half"], ["y"])],
-        "first": [
-            files.node("Mul", ["g", "half"], ["h"]), *erf, files.node("Mul", ["h", "a"], ["y"]),
-        ],
-        "between": [
-            *erf, files.node("Mul", ["a", "half"], ["m"]), files.node("Mul", ["g", "m"], ["y"]),
-        ],
-    }[order]  # fmt: skip
+        "last": [*erf, mul("g", "a", "m"), mul("m", "half", "y")],
+        "first": [mul("g", "half", "h"), *erf, mul("h", "a", "y")],
+        "between": [*erf, mul("a", "half", "m"), mul("g", "m", "y")],
+    }[order]
 
 
 @pytest.mark.parametrize("order", ["last", "first", "between"])

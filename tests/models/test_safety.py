@@ -105,6 +105,23 @@ def test_an_honest_network_passes(how, save):
     assert refusal(save(Honest().eval(), how)) is None
 
 
+class Searched(nn.Module):
+    """Architecture search likes to call its choices ``ops``."""
+
+    def __init__(self):
+        super().__init__()
+        self.ops = nn.ModuleList([nn.Linear(4, 4), nn.ReLU()])
+
+    def forward(self, x):
+        for op in self.ops:
+            x = op(x)
+        return x
+
+
+def test_a_module_called_ops_is_no_operator(save):
+    assert refusal(save(Searched().eval())) is None
+
+
 def test_quantised_networks_pass_although_they_restore_packed_weights(save):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -97,6 +97,16 @@ def test_a_dropout_names_nothing_and_ends_no_stretch():
     assert names(net.network)[2] == "drop"
 
 
+def test_a_module_with_two_matrices_of_its_own_is_one_row():
+    net = Net()
+    net("linear", 0, "pair")
+    net("relu", None, "pair")
+    net("linear", None, "pair")
+    net("linear", None, "fc")
+    assert default(net.finish()) == ["pair", "fc"]
+    assert names(net.network) == ["pair>linear", "pair>relu", "pair", "fc"]
+
+
 def residual(net, name, source, occurrence=""):
     first = net("conv", source, f"{name}{occurrence}/{name}.conv1{occurrence}")
     second = net("conv", first, f"{name}{occurrence}/{name}.conv2{occurrence}")

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -27,14 +28,25 @@ PLAIN_FLOW = (
     *("lenet", "inplace-lenet", "reused-relu", "vgg", "mlp", "batch-norms", "shared-block"),
     *("lstm", "control-flow", "tuple-output", "dict-output"),
 )
+# in this exporter's names nothing tells the module relu_1 from a second call of relu
+AMBIGUOUS = {("underscored", "onnx-legacy")}
+# seconds of export for what quicker networks show as well
+SLOW = {(case, "onnx-dynamo") for case in ("mobilenet", "densenet", "cifar-resnet", "recurrent")}
+# ``module`` or ``module:1``
+CALL = re.compile(r"([^:>]+)(?::(\d+))?")
 # the branch of the control-flow network looks at the whole batch
 ROW_BY_ROW = tuple(case for case in zoo.CASES if case != "control-flow")
 
 
-def pairs(sources, cases=tuple(zoo.CASES)):
-    """Every (case, source) where the case can be saved that way."""
+def pairs(sources, cases=tuple(zoo.CASES), but=()):
+    """Every (case, source) where the case can be saved that way, ``but`` some."""
     found = [(c, s) for c in cases for s in zoo.CASES[c].sources if s in sources]
-    return pytest.mark.parametrize(("case", "source"), found, ids=["-".join(p) for p in found])
+    parameters = [
+        pytest.param(*pair, id="-".join(pair), marks=[pytest.mark.slow] if pair in SLOW else [])
+        for pair in found
+        if pair not in but
+    ]
+    return pytest.mark.parametrize(("case", "source"), parameters)
 
 
 @pytest.fixture(scope="session")
@@ -130,14 +142,14 @@ def test_default_rows_hold_what_eager_hooks_clone(case, source, opened):
         assert distance(values[name], reference(case).value(row)) <= TOLERANCE, name
 
 
-@pairs(NAMED)
+@pairs(NAMED, but=AMBIGUOUS)
 def test_a_module_path_always_means_the_result_of_that_module(case, source, opened):
     model, layers = opened(case, source)
     calls = reference(case).calls
     results = {}
     for layer in layers:
         for label in (layer.name, *layer.aliases):
-            path, _, call = label.partition(":")
+            path, call = CALL.fullmatch(label).groups() if CALL.fullmatch(label) else ("", 0)
             if path in calls:
                 results[layer.name] = calls[path][int(call or 0)][0].numpy()
     shapes = {layer.name: layer.shape for layer in layers}
@@ -264,6 +276,28 @@ def test_layers_before_an_inplace_activation_keep_their_negative_values(source, 
     values, _ = run(model, "inplace-lenet", ["conv1", "relu1"])
     assert values["conv1"].min() < 0
     assert values["relu1"].min() == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "source", "tolerance"),
+    [
+        (torch.float16, "trace", TOLERANCE),
+        (torch.bfloat16, "trace", TOLERANCE),
+        (torch.float64, "trace", 1e-12),
+        (torch.float16, "onnx-legacy", 5e-3),
+        (torch.float64, "onnx-legacy", 1e-12),
+    ],
+)
+def test_other_precisions_arrive_as_real_numbers(dtype, source, tolerance, tmp_path):
+    case = replace(zoo.CASES["mlp"], dtype=dtype)
+    expected = eager.record(case.network(), case.inputs(BATCH))
+    model = open_model(zoo.save(case, source, tmp_path))
+    values, _ = run(model, "mlp", default_names(model.layers(arrays("mlp", EXAMPLE))))
+    assert list(values) == list(case.rows)
+    for name, value in values.items():
+        assert value.dtype == (np.float64 if dtype == torch.float64 else np.float32)
+        plain = expected.calls[name][0][0].double().numpy()
+        assert distance(value, plain) <= tolerance, name
 
 
 # ----------------------------------------------------------------------------------- outputs

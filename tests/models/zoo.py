@@ -121,6 +121,12 @@ class Underscored(nn.Module):
         return self.head(self.block_1(self.block(x)))
 
 
+def deep():
+    """More layers than the default selection shows."""
+    layers = [m for _ in range(25) for m in (nn.Linear(16, 16), nn.ELU())]
+    return nn.Sequential(*layers, nn.Linear(16, 4))
+
+
 class BatchNorms(nn.Module):
     """Normalisation before the activation, after it, without one, and on vectors."""
 
@@ -599,6 +605,9 @@ class DictOutput(nn.Module):
 
 
 # --------------------------------------------------------------------------------- the cases
+# of the 26 rows of the deep network 20 are shown, first and last among them, evenly spaced
+DEEP_ENDS = (*range(1, 50, 2), 50)
+DEEP_ROWS = tuple(str(DEEP_ENDS[round(i * 25 / 19)]) for i in range(20))
 TORCHSCRIPT = ("trace", "script")
 FROZEN = ("frozen-trace", "frozen-script")
 ONNX = ("onnx-legacy", "onnx-dynamo")
@@ -622,6 +631,7 @@ class Case:
     sources: tuple[str, ...] = EVERY
     tokens: int = 0
     apart: tuple[str, ...] = ()
+    dtype: torch.dtype = torch.float32
 
     def network(self) -> nn.Module:
         """The network in eval mode, the same weights every time, batch statistics not trivial."""
@@ -634,7 +644,7 @@ class Case:
                     module.running_var.uniform_(0.5, 2)
                     nn.init.uniform_(module.weight, 0.5, 1.5)
                     nn.init.normal_(module.bias, 0, 0.2)
-        return network.requires_grad_(False)
+        return network.requires_grad_(False).to(self.dtype)
 
     def inputs(self, n: int = 4) -> tuple[Tensor, ...]:
         """A batch of n samples; the first rows do not depend on n."""
@@ -642,7 +652,7 @@ class Case:
         if self.tokens:
             draw = [torch.randint(self.tokens, (8, *s), generator=generator) for s in self.shapes]
         else:
-            draw = [torch.randn(8, *s, generator=generator) for s in self.shapes]
+            draw = [torch.randn(8, *s, generator=generator).to(self.dtype) for s in self.shapes]
         return tuple(x[:n].contiguous() for x in draw)
 
 
@@ -670,6 +680,7 @@ CASES = {
             ("features.2", "features.4", "features.7", "classifier.1", "classifier.3"),
         ),
         Case("mlp", mlp, ((1, 8, 8),), ("2", "4", "5")),
+        Case("deep", deep, ((16,),), DEEP_ROWS, ("trace", "script", "onnx-legacy")),
         Case(
             "underscored",
             Underscored,

@@ -1,0 +1,185 @@
+"""The coordinates in which neighbors are searched: checked, scaled or normalized, centered.
+
+*Conventions*: rows are points. Distances are *internal* here: half the squared Euclidean distance of
+the coordinates.
+
+    euclidean   x * scale, scale a power of two: squares stay in range and nothing is rounded
+    cosine      x/|x|, and 1 - cos is half the squared distance of unit vectors; a zero vector has no
+                direction, its distance to everything is defined as 1
+
+Centering changes no distance. It keeps the product form of a distance accurate, which loses what the
+norms have in excess of it; exact distances are differences of coordinates that were never centered.
+All sums here have a fixed order, so a number never depends on how many rows were handled together.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entangle_cli.errors import MeasureError
+
+BLOCK_ELEMENTS = 1 << 19
+# Pairs for which differences are formed at once: three arrays of this many float64 fit the cache
+PAIR_ELEMENTS = 1 << 17
+LONGEST, SHORTEST = 2.0**1000, 2.0**-1000
+
+
+def as_points(points: np.ndarray | Tensor, name: str = "points") -> np.ndarray:
+    """Points as a real array ``(n, d)``, not copied where they are one already.
+
+    Raises:
+        MeasureError: not two axes, no entries, or not real numbers.
+    """
+    if isinstance(points, Tensor):
+        points = points.detach().cpu()
+        points = (points.float() if points.dtype == torch.bfloat16 else points).numpy()
+    points = points if isinstance(points, np.ndarray) else np.asarray(points)
+    if points.ndim != 2 or points.dtype.kind not in "fiub" or points.shape[1] == 0:
+        raise MeasureError(
+            f"{name} of shape {points.shape} and type {points.dtype}; "
+            "give real numbers as rows (n, d) with d >= 1"
+        )
+    return points
+
+
+def blocks(count: int, dimension: int) -> Iterator[slice]:
+    """Ranges of rows that cover ``count`` points, 4 MiB of float64 each."""
+    step = max(1, BLOCK_ELEMENTS // dimension)
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def sum_of_squares(values: Tensor) -> Tensor:
+    """Sum of squares of every row of ``(p, d)``, ``(p,)``, by halves, in place of ``values``.
+
+    Pairwise summation: the error grows with ``log d``, and the result of a row depends on nothing else.
+    """
+    values = values.square_()
+    width = values.shape[1]
+    while width > 1:
+        half = width // 2
+        values[:, :half] += values[:, width - half : width]
+        width -= half
+    return values[:, 0].clone()
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """A metric, and the center and scale that suit some points; see the module."""
+
+    metric: str
+    device: torch.device
+    center: Tensor  # (d,) float64, of the scaled or normalized points
+    scale: float
+
+    @property
+    def unit(self) -> float:
+        """Length in the points' own coordinates of a length of 1 here, under euclidean."""
+        return 1.0 / self.scale
+
+    def factors(self, block: np.ndarray, first: int = 0, name: str = "point") -> Tensor:
+        """What each row of ``(b, d)`` is multiplied with, ``(b,)`` float64; 0 for a zero vector.
+
+        Raises:
+            MeasureError: a value that is not finite, naming ``first`` + the row.
+        """
+        values = raw(block, self.device)
+        _require_finite(values, first, name)
+        if self.metric == "cosine":
+            return _inverse_lengths(values, first, name)
+        return torch.full((len(values),), self.scale, dtype=torch.float64, device=self.device)
+
+    def exact(self, block: np.ndarray, factors: Tensor) -> Tensor:
+        """Coordinates of rows ``(b, d)``, not centered, float64."""
+        return torch.mul(raw(block, self.device), factors[:, None])
+
+    def centered(self, block: np.ndarray, factors: Tensor) -> Tensor:
+        """Coordinates of rows ``(b, d)`` minus the center, float64."""
+        return self.exact(block, factors).sub_(self.center)
+
+    def distances(self, x: Tensor, y: Tensor, zero: Tensor) -> Tensor:
+        """True distances of pairs from their exact coordinates, ``(p, d)``, ``(p, d)`` to ``(p,)``.
+
+        ``zero`` ``(p,)``: a side of the pair is a zero vector. ``y`` is overwritten.
+        """
+        squares = sum_of_squares(y.sub_(x))
+        if self.metric == "cosine":
+            return squares.mul_(0.5).masked_fill_(zero, 1.0)
+        return squares.sqrt_().mul_(self.unit)
+
+
+def fit_coordinates(
+    points: np.ndarray, metric: str, device: torch.device
+) -> tuple[Coordinates, Tensor]:
+    """Coordinates that suit points ``(n, d)``, and the points' factors ``(n,)``; one pass over them.
+
+    Raises:
+        MeasureError: no points, a value that is not finite, a range or a length that float64 cannot
+            square.
+    """
+    count, dimension = points.shape
+    if count == 0:
+        raise MeasureError("no points to find neighbors among; give at least one")
+    plain = Coordinates(metric, device, torch.zeros(dimension, device=device).double(), 1.0)
+    center = torch.zeros_like(plain.center)
+    low, high = torch.full_like(center, torch.inf), torch.full_like(center, -torch.inf)
+    factors = torch.empty(count, dtype=torch.float64, device=device)
+    for part in blocks(count, dimension):
+        factors[part] = plain.factors(points[part], part.start)
+        rows = plain.exact(points[part], factors[part])
+        torch.minimum(low, rows.amin(0), out=low)
+        torch.maximum(high, rows.amax(0), out=high)
+        # divided before adding: a sum of very large values would overflow
+        center += rows.div_(count).sum(0)
+    if points.dtype.itemsize <= 4:
+        # any center will do; one with the digits of the points lets differences come out exact
+        center = center.float().double()
+    if metric == "cosine":
+        return Coordinates(metric, device, center, 1.0), factors
+    scale = _power_of_two(float(torch.maximum(high - center, center - low).amax()))
+    return Coordinates(metric, device, center * scale, scale), factors.fill_(scale)
+
+
+def raw(block: np.ndarray, device: torch.device) -> Tensor:
+    """A block as a tensor of its own, float32 where it was that and float64 otherwise."""
+    # a copy: a memory-mapped file may be read-only, which a tensor cannot be
+    dtype = np.float32 if block.dtype == np.float32 else np.float64
+    return torch.from_numpy(np.array(block, dtype=dtype, order="C")).to(device)
+
+
+def _power_of_two(spread: float) -> float:
+    if spread == 0:
+        return 1.0
+    if not SHORTEST < spread < LONGEST:
+        raise MeasureError(
+            f"points reach {spread:.1e} from their center, which cannot be squared; scale them"
+        )
+    return 2.0 ** -math.floor(math.log2(spread))
+
+
+def _inverse_lengths(values: Tensor, first: int, name: str) -> Tensor:
+    largest = values.abs().amax(1).double()
+    zero = largest == 0
+    wrong = ~zero & ((largest < SHORTEST) | (largest > LONGEST))
+    if bool(wrong.any()):
+        row = int(torch.nonzero(wrong)[0])
+        raise MeasureError(
+            f"{name} {first + row} has entries of size {float(largest[row]):.1e}, "
+            "too extreme for a length; scale the points"
+        )
+    largest.masked_fill_(zero, 1.0)
+    lengths = sum_of_squares(values / largest[:, None]).sqrt_() * largest
+    return lengths.reciprocal_().masked_fill_(zero, 0.0)
+
+
+def _require_finite(values: Tensor, first: int, name: str) -> None:
+    if bool(torch.isfinite(values).all()):
+        return
+    row = int(torch.nonzero(~torch.isfinite(values).all(1))[0])
+    raise MeasureError(
+        f"{name} {first + row} holds a value that is not finite (NaN or infinity); "
+        "find the sample or the layer that overflows"
+    )
