@@ -5,6 +5,7 @@ committed is kept · 4 a ``--fail-if`` gate · 130 / 143 / 129 stopped by a sign
 """
 
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -83,6 +84,9 @@ def _stop(number: int, frame: object) -> None:
 
 def main() -> None:
     """Run the command line."""
+    # threads that spin while they wait make a shared machine many times slower; read by OpenMP
+    # when torch is imported, which no command has done yet
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:

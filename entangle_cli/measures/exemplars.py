@@ -13,7 +13,7 @@ from entangle_cli.errors import MeasureError
 from entangle_cli.measures.dknn import neighbor_labels
 
 if TYPE_CHECKING:
-    from entangle_cli.neighbors import Neighbors
+    from entangle_cli.neighbors.interface import Neighbors
 
 
 @dataclass(frozen=True)

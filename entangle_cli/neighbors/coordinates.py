@@ -92,13 +92,9 @@ class Coordinates:
             return _inverse_lengths(values, first, name)
         return torch.full((len(values),), self.scale, dtype=torch.float64, device=self.device)
 
-    def exact(self, block: np.ndarray, factors: Tensor) -> Tensor:
-        """Coordinates of rows ``(b, d)``, not centered, float64."""
-        return torch.mul(raw(block, self.device), factors[:, None])
-
-    def centered(self, block: np.ndarray, factors: Tensor) -> Tensor:
-        """Coordinates of rows ``(b, d)`` minus the center, float64."""
-        return self.exact(block, factors).sub_(self.center)
+    def half_squared(self, distances: Tensor) -> Tensor:
+        """Half the squared length in these coordinates of true distances, ``(p,)``."""
+        return distances if self.metric == "cosine" else (distances * self.scale).square_().div_(2)
 
     def distances(self, x: Tensor, y: Tensor, zero: Tensor) -> Tensor:
         """True distances of pairs from their exact coordinates, ``(p, d)``, ``(p, d)`` to ``(p,)``.
@@ -129,7 +125,7 @@ def fit_coordinates(
     factors = torch.empty(count, dtype=torch.float64, device=device)
     for part in blocks(count, dimension):
         factors[part] = plain.factors(points[part], part.start)
-        rows = plain.exact(points[part], factors[part])
+        rows = torch.mul(raw(points[part], device), factors[part][:, None])
         torch.minimum(low, rows.amin(0), out=low)
         torch.maximum(high, rows.amax(0), out=high)
         # divided before adding: a sum of very large values would overflow
@@ -144,10 +140,11 @@ def fit_coordinates(
 
 
 def raw(block: np.ndarray, device: torch.device) -> Tensor:
-    """A block as a tensor of its own, float32 where it was that and float64 otherwise."""
-    # a copy: a memory-mapped file may be read-only, which a tensor cannot be
+    """A block as a tensor to read from, float32 where it was that and float64 otherwise."""
     dtype = np.float32 if block.dtype == np.float32 else np.float64
-    return torch.from_numpy(np.array(block, dtype=dtype, order="C")).to(device)
+    # a memory-mapped file may be read-only, which a tensor cannot be: those are copied
+    block = np.require(block, dtype=dtype, requirements=["C", "W"])
+    return torch.from_numpy(block).to(device)
 
 
 def _power_of_two(spread: float) -> float:

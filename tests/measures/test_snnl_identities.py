@@ -12,7 +12,7 @@ from tests.reference import snnl as reference
 
 seeds = st.integers(0, 10_000)
 temperatures = st.floats(-3, 4).map(lambda exponent: 10.0**exponent)
-examples = settings(max_examples=40, deadline=None)
+examples = settings(max_examples=25, deadline=None)
 
 
 def layer(seed):

@@ -1,0 +1,91 @@
+"""Exact nearest neighbors of points that are read where they lie; see ``search`` for how.
+
+*Conventions*: ``q`` queries, ``n`` indexed points, rows are points.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entangle_cli.neighbors.coordinates import as_points
+from entangle_cli.neighbors.copies import copy_ranks
+from entangle_cli.neighbors.interface import Neighbors, check_metric, check_query
+from entangle_cli.neighbors.pointset import PointSet, open_points, open_queries
+from entangle_cli.neighbors.search import Search
+from entangle_cli.neighbors.sieve import capacity
+from entangle_cli.neighbors.tiles import Candidates
+from entangle_cli.progress import Progress, silent
+
+BATCH_ROWS = 4096
+BATCH_BYTES = 1 << 26
+
+
+class ExactIndex:
+    """Points ``(n, d)`` of which the exactly nearest can be asked; reads them where they lie.
+
+    Raises:
+        MeasureError: an unknown metric, no points, a value that is not finite (naming the row).
+    """
+
+    def __init__(
+        self,
+        points: np.ndarray | Tensor,
+        *,
+        metric: str = "cosine",
+        device: str | torch.device = "cpu",
+        progress: Progress = silent,
+        notes: list[str] | None = None,
+    ) -> None:
+        check_metric(metric)
+        self.metric = metric
+        self._notes = [] if notes is None else notes
+        self._progress = progress
+        self._points = open_points(as_points(points), metric, torch.device(device))
+        self.count, self.dimension = self._points.source.shape
+        # a zero vector lies at the origin, half from every unit vector, and is to be at distance 1
+        self._bias = -self._points.half_norms() - 0.5 * self._points.zero
+        self._ranks = copy_ranks(self._points.source)
+        zero = int(self._points.zero.sum())
+        if zero:
+            self._notes.append(
+                f"{zero} of {self.count} indexed points are zero vectors; their cosine distance to "
+                "everything is taken as 1"
+            )
+
+    def query(
+        self, points: np.ndarray | Tensor, *, k: int, exclude: np.ndarray | None = None
+    ) -> Neighbors:
+        """The k nearest indexed points of each of ``(q, d)`` points; see ``NeighborIndex``.
+
+        Distances are Euclidean (rooted) or ``1 - cos``, computed by differences in float64; their
+        relative error is a few roundings. A zero vector is at cosine distance 1 from everything.
+
+        Raises:
+            MeasureError: fewer than k points to find, shapes that do not fit, a non-finite value.
+        """
+        points = as_points(points, "queries")
+        own = check_query(self, points, k, exclude)
+        queries = open_queries(points, self._points.coordinates)
+        zero = int(queries.zero.sum())
+        if zero:
+            self._notes.append(
+                f"{zero} of {len(points)} queries are zero vectors; everything is at cosine distance "
+                "1 from them, their neighbors are the first points"
+            )
+        rows = np.flatnonzero(self._ranks <= k)
+        candidates = Candidates(
+            self._points, rows, self._bias[torch.from_numpy(rows).to(self._bias.device)]
+        )
+        halves = queries.half_norms()
+        found = Neighbors(np.empty((len(points), k), np.int64), np.empty((len(points), k)))
+        step = BATCH_BYTES // (4 * self.dimension + 12 * capacity(k, candidates.count)[1])
+        step = min(BATCH_ROWS, max(1, step))
+        self._progress.start("neighbors", len(points))
+        for start in range(0, len(points), step):
+            part = slice(start, min(start + step, len(points)))
+            batch = PointSet(points[part], queries.coordinates, queries.factors[part])
+            search = Search(candidates, batch, halves[part], candidates.places(own[part]), k)
+            found.indices[part], found.distances[part] = search.run()
+            self._progress.advance(part.stop - part.start)
+        self._progress.finish()
+        return found

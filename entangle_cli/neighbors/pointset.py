@@ -1,0 +1,99 @@
+"""Points read where they lie, in the coordinates of a search, and true distances between two sets.
+
+Nothing of the size of the points is copied: rows are read, from memory or a memory-mapped file, when
+they are needed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entangle_cli.neighbors.coordinates import (
+    PAIR_ELEMENTS,
+    Coordinates,
+    blocks,
+    fit_coordinates,
+    raw,
+    sum_of_squares,
+)
+
+Rows = slice | np.ndarray
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """Points ``(n, d)`` with the factor that scales or normalizes each of them."""
+
+    source: np.ndarray
+    coordinates: Coordinates
+    factors: Tensor  # (n,) float64
+
+    @property
+    def count(self) -> int:
+        """Number of points n."""
+        return len(self.source)
+
+    @property
+    def dimension(self) -> int:
+        """Number of entries d of a point."""
+        return self.source.shape[1]
+
+    @property
+    def zero(self) -> Tensor:
+        """Which points are zero vectors without a direction, ``(n,)`` bool; none under euclidean."""
+        return self.factors == 0
+
+    def exact(self, rows: Rows) -> Tensor:
+        """Coordinates of some rows, not centered, float64 ``(b, d)``."""
+        values = raw(self.source[rows], self.coordinates.device)
+        return torch.mul(values, self.factors[rows][:, None])
+
+    def centered(self, rows: Rows) -> Tensor:
+        """Coordinates of some rows minus the center, float64 ``(b, d)``."""
+        return self.exact(rows).sub_(self.coordinates.center)
+
+    def half_norms(self) -> Tensor:
+        """Half the squared length of the centered coordinates, float64 ``(n,)``."""
+        halves = torch.empty_like(self.factors)
+        for part in blocks(self.count, self.dimension):
+            halves[part] = sum_of_squares(self.centered(part)).mul_(0.5)
+        return halves
+
+
+def open_points(points: np.ndarray, metric: str, device: torch.device) -> PointSet:
+    """Points ``(n, d)`` and the coordinates that suit them, checked in one pass."""
+    return PointSet(points, *fit_coordinates(points, metric, device))
+
+
+def open_queries(points: np.ndarray, coordinates: Coordinates) -> PointSet:
+    """Other points in the coordinates of the indexed ones.
+
+    Raises:
+        MeasureError: a value that is not finite, naming the query.
+    """
+    factors = torch.empty(len(points), dtype=torch.float64, device=coordinates.device)
+    for part in blocks(len(points), points.shape[1]):
+        factors[part] = coordinates.factors(points[part], part.start, "query")
+    return PointSet(points, coordinates, factors)
+
+
+def pair_distances(
+    queries: PointSet, points: PointSet, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """True distances of query ``rows[p]`` and point ``columns[p]``, ``(p,)`` float64.
+
+    By differences, so relative accuracy is kept for near-duplicates far from the origin. ``rows`` is
+    ascending.
+    """
+    step = max(1, PAIR_ELEMENTS // points.dimension)
+    distances = np.empty(len(rows))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        few, repeat = np.unique(rows[part], return_inverse=True)
+        x = queries.exact(few)[torch.from_numpy(repeat).to(points.factors.device)]
+        zero = queries.zero[rows[part]] | points.zero[columns[part]]
+        y = points.exact(columns[part])
+        distances[part] = points.coordinates.distances(x, y, zero).cpu().numpy()
+    return distances

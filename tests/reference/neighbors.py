@@ -1,0 +1,16 @@
+"""Nearest neighbors by brute force: every distance in a loop, ties by (distance, index), float64."""
+
+import math
+
+from tests.reference.snnl import distance
+
+
+def nearest(points, query, k, metric="euclidean", exclude=-1):
+    """The k nearest (distance, index) pairs; true distances, the Euclidean one is rooted."""
+    measured = []
+    for index, point in enumerate(points):
+        if index == exclude:
+            continue
+        value = distance(query, point, metric)
+        measured.append((math.sqrt(value) if metric == "euclidean" else value, index))
+    return sorted(measured)[:k]
