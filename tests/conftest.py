@@ -8,6 +8,9 @@ import pytest
 # as the command line does, before any test imports torch
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# --doctest-modules would import these a second time, under one name for all folders
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from command_reference import PAGE, command_names, render
 
 CHECKOUT = Path(__file__).resolve().parents[1]

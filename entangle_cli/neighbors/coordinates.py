@@ -9,7 +9,8 @@ the coordinates.
 
 Centering changes no distance. It keeps the product form of a distance accurate, which loses what the
 norms have in excess of it; exact distances are differences of coordinates that were never centered.
-All sums here have a fixed order, so a number never depends on how many rows were handled together.
+Sums are always taken over a matrix of the same shape (``block_rows``), as the order in which torch adds
+depends on it: so a number never depends on how many rows were handled together.
 """
 
 import math
@@ -22,9 +23,8 @@ from torch import Tensor
 
 from entangle_cli.errors import MeasureError
 
-BLOCK_ELEMENTS = 1 << 19
-# Pairs for which differences are formed at once: three arrays of this many float64 fit the cache
-PAIR_ELEMENTS = 1 << 17
+# A few arrays of this many float64 fit the cache
+BLOCK_ELEMENTS = 1 << 17
 LONGEST, SHORTEST = 2.0**1000, 2.0**-1000
 
 
@@ -46,24 +46,22 @@ def as_points(points: np.ndarray | Tensor, name: str = "points") -> np.ndarray:
     return points
 
 
+def block_rows(dimension: int) -> int:
+    """How many rows of d entries are handled at once."""
+    return max(2, BLOCK_ELEMENTS // dimension)
+
+
 def blocks(count: int, dimension: int) -> Iterator[slice]:
-    """Ranges of rows that cover ``count`` points, 4 MiB of float64 each."""
-    step = max(1, BLOCK_ELEMENTS // dimension)
+    """Ranges of at most ``block_rows`` rows that cover ``count`` of them."""
+    step = block_rows(dimension)
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
-def sum_of_squares(values: Tensor) -> Tensor:
-    """Sum of squares of every row of ``(p, d)``, ``(p,)``, by halves, in place of ``values``.
-
-    Pairwise summation: the error grows with ``log d``, and the result of a row depends on nothing else.
-    """
-    values = values.square_()
-    width = values.shape[1]
-    while width > 1:
-        half = width // 2
-        values[:, :half] += values[:, width - half : width]
-        width -= half
-    return values[:, 0].clone()
+def squared_lengths(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
+    """Sum of squares of ``x - y`` for every row of a block, ``(p, d)`` to ``(p,)``."""
+    squares = (x - y).square_()
+    lacking = block_rows(x.shape[1]) - len(x)
+    return torch.nn.functional.pad(squares, (0, 0, 0, lacking)).sum(1)[: len(x)]
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,9 @@ class Coordinates:
     def distances(self, x: Tensor, y: Tensor, zero: Tensor) -> Tensor:
         """True distances of pairs from their exact coordinates, ``(p, d)``, ``(p, d)`` to ``(p,)``.
 
-        ``zero`` ``(p,)``: a side of the pair is a zero vector. ``y`` is overwritten.
+        ``zero`` ``(p,)``: a side of the pair is a zero vector.
         """
-        squares = sum_of_squares(y.sub_(x))
+        squares = squared_lengths(x, y)
         if self.metric == "cosine":
             return squares.mul_(0.5).masked_fill_(zero, 1.0)
         return squares.sqrt_().mul_(self.unit)
@@ -168,7 +166,7 @@ def _inverse_lengths(values: Tensor, first: int, name: str) -> Tensor:
             "too extreme for a length; scale the points"
         )
     largest.masked_fill_(zero, 1.0)
-    lengths = sum_of_squares(values / largest[:, None]).sqrt_() * largest
+    lengths = squared_lengths(values / largest[:, None]).sqrt_() * largest
     return lengths.reciprocal_().masked_fill_(zero, 0.0)
 
 

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from entangle_cli.neighbors.coordinates import (
-    PAIR_ELEMENTS,
     Coordinates,
     blocks,
     fit_coordinates,
     raw,
-    sum_of_squares,
+    squared_lengths,
 )
 
 Rows = slice | np.ndarray
@@ -48,7 +47,7 @@ class PointSet:
     def exact(self, rows: Rows) -> Tensor:
         """Coordinates of some rows, not centered, float64 ``(b, d)``."""
         values = raw(self.source[rows], self.coordinates.device)
-        return torch.mul(values, self.factors[rows][:, None])
+        return values.to(torch.float64, copy=True).mul_(self.factors[rows][:, None])
 
     def centered(self, rows: Rows) -> Tensor:
         """Coordinates of some rows minus the center, float64 ``(b, d)``."""
@@ -58,7 +57,7 @@ class PointSet:
         """Half the squared length of the centered coordinates, float64 ``(n,)``."""
         halves = torch.empty_like(self.factors)
         for part in blocks(self.count, self.dimension):
-            halves[part] = sum_of_squares(self.centered(part)).mul_(0.5)
+            halves[part] = squared_lengths(self.centered(part)).mul_(0.5)
         return halves
 
 
@@ -87,13 +86,11 @@ def pair_distances(
     By differences, so relative accuracy is kept for near-duplicates far from the origin. ``rows`` is
     ascending.
     """
-    step = max(1, PAIR_ELEMENTS // points.dimension)
     distances = np.empty(len(rows))
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
+    for part in blocks(len(rows), points.dimension):
         few, repeat = np.unique(rows[part], return_inverse=True)
-        x = queries.exact(few)[torch.from_numpy(repeat).to(points.factors.device)]
-        zero = queries.zero[rows[part]] | points.zero[columns[part]]
-        y = points.exact(columns[part])
+        repeat = torch.from_numpy(repeat).to(points.factors.device)
+        x, y = queries.exact(few).index_select(0, repeat), points.exact(columns[part])
+        zero = (queries.factors[rows[part]] == 0) | (points.factors[columns[part]] == 0)
         distances[part] = points.coordinates.distances(x, y, zero).cpu().numpy()
     return distances

@@ -21,7 +21,7 @@ from entangle_cli.neighbors.distances import product
 from entangle_cli.neighbors.pointset import PointSet, pair_distances
 from entangle_cli.neighbors.ranking import nearest_pairs
 from entangle_cli.neighbors.sieve import RUNS, Sieve, sample_threshold
-from entangle_cli.neighbors.tiles import Candidates
+from entangle_cli.neighbors.tiles import TILE_ROWS, Candidates
 
 PART_ROWS = 512
 # Pairs of the search in float64 that may wait to be measured
@@ -59,7 +59,9 @@ class Search:
         rows, place = torch.nonzero(values >= floor[:, None], as_tuple=True)
         _, found, distances = self._nearest([(rows, columns[rows, place])])
         found, distances = found.reshape(-1, self._k), distances.reshape(-1, self._k)
-        for again in torch.nonzero(~certain & ~zero)[:, 0].split(PART_ROWS):
+        uncertain = torch.nonzero(~certain & ~zero)[:, 0]
+        for start in range(0, len(uncertain), PART_ROWS):
+            again = uncertain[start : start + PART_ROWS]
             part = again.cpu().numpy()
             found[part], distances[part] = self._complete(again, distances[part, -1])
         return self._candidates.rows[found], distances
@@ -73,9 +75,12 @@ class Search:
         sampled = (product(matrix[part], *candidates.sample) for part in parts)
         thresholds = [sample_threshold(scores, self._k, count) for scores in sampled]
         sieve = Sieve(torch.cat(thresholds), self._k, count)
+        room = matrix.new_empty(PART_ROWS * max(TILE_ROWS, RUNS))
         for first, points, bias in candidates.tiles(torch.float32, RUNS):
             for part in parts:
-                scores = product(matrix[part], points, bias)
+                shape = len(matrix[part]), len(points)
+                scores = room[: shape[0] * shape[1]].view(shape)
+                product(matrix[part], points, bias, out=scores)
                 _hide_own(scores, self._own[part] - first)
                 sieve.offer(part, scores, first)
         return *sieve.best(), sieve.threshold

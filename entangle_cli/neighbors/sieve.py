@@ -75,8 +75,8 @@ class Sieve:
 
 def capacity(k: int, count: int) -> tuple[int, int]:
     """How many of ``count`` scores a query keeps in the end, and how many on the way."""
-    keep = min(2 * k + RUNS, count)
-    return keep, min(4 * keep, count)
+    keep = min(6 * k + RUNS, count)
+    return keep, min(2 * keep, count)
 
 
 def sample_threshold(scores: Tensor, k: int, count: int) -> Tensor:
