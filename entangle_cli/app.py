@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from entangle_cli import __version__
-from entangle_cli.commands import demo, doctor, dump, inspect, layers, measure
+from entangle_cli.commands import demo, dknn, doctor, dump, inspect, layers, measure
 from entangle_cli.errors import EntangleError
 from entangle_cli.text import plain
 
@@ -55,7 +55,7 @@ def _answering(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (measure, dump, layers, inspect, demo, doctor):
+for module in (measure, dknn, dump, layers, inspect, demo, doctor):
     name = module.__name__.rpartition(".")[2]
     app.command(name)(_answering(getattr(module, name)))
 

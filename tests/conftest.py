@@ -30,7 +30,7 @@ def project_folder(tmp_path_factory) -> Path:
     from entangle_cli.commands.demo import make_project
 
     folder = tmp_path_factory.mktemp("project")
-    make_project(folder, seed=0, overwrite=False, terminal=Terminal(quiet=True))
+    make_project(folder, 0, overwrite=False, terminal=Terminal(quiet=True))
     return folder
 
 

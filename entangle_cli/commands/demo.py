@@ -27,6 +27,7 @@ Try next, in this folder:
 
   entangle measure 'checkpoints/digits-step*.pt' test    the same checkpoints as TorchScript
   entangle measure test                                  the raw data alone
+  entangle dknn --calib holdout --worst 3                the least credible predictions, explained
   entangle layers checkpoints/digits-step1000.onnx       every layer that can be measured
   entangle inspect entangle-out                          what was written
 """
@@ -36,30 +37,33 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to make the project in.")] = Path(),
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    format: options.FormatOption = options.Format.auto,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a small network on handwritten digits, save checkpoints, measure them. Offline."""
     from entangle_cli.commands.console import Terminal
+    from entangle_cli.commands.dknn import dknn_and_show
     from entangle_cli.commands.measure import measure_and_show
+    from entangle_cli.commands.searching import DkNNOptions
     from entangle_cli.project import read_project
 
     terminal = Terminal(quiet=quiet)
-    project_file = make_project(folder, seed=seed, overwrite=overwrite, terminal=terminal)
-    measure_and_show(
-        [],
-        project=read_project(project_file),
-        run=options.RunOptions(output=folder / "entangle-out", seed=seed),
-        format=options.chosen_format(format, json),
+    project = read_project(make_project(folder, seed, overwrite=overwrite, terminal=terminal))
+    run = options.RunOptions(output=folder / "entangle-out", seed=seed)
+    dknn_and_show(
+        None,
+        ("train", "holdout", ["test", "letters"]),
+        project=project,
+        run=run,
+        asked=DkNNOptions(),
         terminal=terminal,
     )
+    measure_and_show([], project=project, run=run, terminal=terminal)
     where = "this folder" if folder == Path() else str(folder)
     for line in NEXT.replace("this folder", where).splitlines():
         terminal.note(line)
 
 
-def make_project(folder: Path, *, seed: int, overwrite: bool, terminal: "Terminal") -> Path:
+def make_project(folder: Path, seed: int, *, overwrite: bool, terminal: "Terminal") -> Path:
     """Checkpoints, letters and ``entangle.toml`` in ``folder``; returns the path of the latter.
 
     Raises:

@@ -31,6 +31,29 @@ class Precision(StrEnum):
     float16 = "float16"
 
 
+class Knn(StrEnum):
+    """How nearest neighbors are found."""
+
+    auto = "auto"
+    exact = "exact"
+    approximate = "approximate"
+
+
+class PValue(StrEnum):
+    """Which p-value a DkNN reports."""
+
+    paper = "paper"
+    conformal = "conformal"
+    smoothed = "smoothed"
+
+
+class Zeros(StrEnum):
+    """What happens to calibration scores of zero."""
+
+    keep = "keep"
+    trim = "trim"
+
+
 class Format(StrEnum):
     """What the result looks like on stdout."""
 

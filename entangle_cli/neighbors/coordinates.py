@@ -1,16 +1,17 @@
 """The coordinates in which neighbors are searched: checked, scaled or normalized, centered.
 
-*Conventions*: rows are points. Distances are *internal* here: half the squared Euclidean distance of
-the coordinates.
+*Conventions*: rows are points. Distances are *internal* here: half the squared Euclidean distance
+of the coordinates.
 
     euclidean   x * scale, scale a power of two: squares stay in range and nothing is rounded
-    cosine      x/|x|, and 1 - cos is half the squared distance of unit vectors; a zero vector has no
+    cosine      x/|x|, and 1 - cos is half the squared distance of unit vectors; a zero vector has
+    no
                 direction, its distance to everything is defined as 1
 
-Centering changes no distance. It keeps the product form of a distance accurate, which loses what the
-norms have in excess of it; exact distances are differences of coordinates that were never centered.
-Sums are always taken over a matrix of the same shape (``block_rows``), as the order in which torch adds
-depends on it: so a number never depends on how many rows were handled together.
+Centering changes no distance. It keeps the product form of a distance accurate, which loses what
+the norms have in excess of it; exact distances are differences of coordinates that were never
+centered. Sums are always taken over a matrix of the same shape (``block_rows``), as the order in
+which torch adds depends on it: so a number never depends on how many rows were handled together.
 """
 
 import math
@@ -26,6 +27,8 @@ from entangle_cli.errors import MeasureError
 # A few arrays of this many float64 fit the cache
 BLOCK_ELEMENTS = 1 << 17
 LONGEST, SHORTEST = 2.0**1000, 2.0**-1000
+# In units of the points' spread: what can still be squared and summed in float64
+FARTHEST = 2.0**480
 
 
 def as_points(points: np.ndarray | Tensor, name: str = "points") -> np.ndarray:
@@ -82,10 +85,15 @@ class Coordinates:
         """What each row of ``(b, d)`` is multiplied with, ``(b,)`` float64; 0 for a zero vector.
 
         Raises:
-            MeasureError: a value that is not finite, naming ``first`` + the row.
+            MeasureError: a value that is not finite or too extreme, naming ``first`` + the row.
         """
         values = raw(block, self.device)
-        _require_finite(values, first, name)
+        limit = LONGEST if self.metric == "cosine" else FARTHEST * self.unit
+        inside = values.abs() < limit
+        if not bool(inside.all()):
+            finite = torch.isfinite(values).all(1)
+            _require(finite, "holds a value that is not finite (NaN or infinity)", first, name)
+            _require(inside.all(1), "is too far away to be measured", first, name)
         if self.metric == "cosine":
             return _inverse_lengths(values, first, name)
         return torch.full((len(values),), self.scale, dtype=torch.float64, device=self.device)
@@ -108,7 +116,7 @@ class Coordinates:
 def fit_coordinates(
     points: np.ndarray, metric: str, device: torch.device
 ) -> tuple[Coordinates, Tensor]:
-    """Coordinates that suit points ``(n, d)``, and the points' factors ``(n,)``; one pass over them.
+    """Coordinates that suit points ``(n, d)``, and the points' factors ``(n,)``, in one pass.
 
     Raises:
         MeasureError: no points, a value that is not finite, a range or a length that float64 cannot
@@ -148,9 +156,9 @@ def raw(block: np.ndarray, device: torch.device) -> Tensor:
 def _power_of_two(spread: float) -> float:
     if spread == 0:
         return 1.0
-    if not SHORTEST < spread < LONGEST:
+    if spread < SHORTEST:
         raise MeasureError(
-            f"points reach {spread:.1e} from their center, which cannot be squared; scale them"
+            f"points differ by only {spread:.1e}, too little to be squared; scale them"
         )
     return 2.0 ** -math.floor(math.log2(spread))
 
@@ -158,23 +166,13 @@ def _power_of_two(spread: float) -> float:
 def _inverse_lengths(values: Tensor, first: int, name: str) -> Tensor:
     largest = values.abs().amax(1).double()
     zero = largest == 0
-    wrong = ~zero & ((largest < SHORTEST) | (largest > LONGEST))
-    if bool(wrong.any()):
-        row = int(torch.nonzero(wrong)[0])
-        raise MeasureError(
-            f"{name} {first + row} has entries of size {float(largest[row]):.1e}, "
-            "too extreme for a length; scale the points"
-        )
+    _require(zero | (largest > SHORTEST), "has entries too small for a length", first, name)
     largest.masked_fill_(zero, 1.0)
     lengths = squared_lengths(values / largest[:, None]).sqrt_() * largest
     return lengths.reciprocal_().masked_fill_(zero, 0.0)
 
 
-def _require_finite(values: Tensor, first: int, name: str) -> None:
-    if bool(torch.isfinite(values).all()):
-        return
-    row = int(torch.nonzero(~torch.isfinite(values).all(1))[0])
-    raise MeasureError(
-        f"{name} {first + row} holds a value that is not finite (NaN or infinity); "
-        "find the sample or the layer that overflows"
-    )
+def _require(good: Tensor, wrong: str, first: int, name: str) -> None:
+    if not bool(good.all()):
+        row = first + int(torch.nonzero(~good)[0])
+        raise MeasureError(f"{name} {row} {wrong}; find the sample or the layer that causes it")

@@ -1,7 +1,7 @@
 """Points that are exact copies of each other: a dead layer makes thousands of them.
 
-All copies are equally far from everything and ties go to the smaller index, so that of k neighbors at
-most the first k copies of one point can be among them (k + 1 where one of them may be left out).
+All copies are equally far from everything and ties go to the smaller index, so that of k neighbors
+at most the first k copies of one point can be among them (k + 1 where one of them may be left out).
 """
 
 import numpy as np
@@ -12,7 +12,8 @@ from entangle_cli.neighbors.coordinates import blocks
 def copy_ranks(points: np.ndarray) -> np.ndarray:
     """How many exact copies of each point ``(n, d)`` come before it, ``(n,)`` int64."""
     count, dimension = points.shape
-    # a random linear map of the bits, modulo 2^64, tells different points apart; equal keys are checked
+    # a random linear map of the bits, modulo 2^64, tells different points apart; equal keys are
+    # checked
     multipliers = np.random.default_rng(0).integers(1, 2**63, dimension, dtype=np.uint64) | 1
     keys = np.empty(count, dtype=np.uint64)
     for part in blocks(count, dimension):

@@ -69,8 +69,8 @@ class ExactIndex:
         zero = int(queries.zero.sum())
         if zero:
             self._notes.append(
-                f"{zero} of {len(points)} queries are zero vectors; everything is at cosine distance "
-                "1 from them, their neighbors are the first points"
+                f"{zero} of {len(points)} queries are zero vectors; everything is at cosine "
+                "distance 1 from them, their neighbors are the first points"
             )
         rows = np.flatnonzero(self._ranks <= k)
         candidates = Candidates(

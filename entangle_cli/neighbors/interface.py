@@ -1,8 +1,8 @@
 """What a search answers and what every index promises.
 
-*Conventions*: ``q`` queries, ``n`` indexed points, rows are points. A missing neighbor has index -1 and
-distance infinity and stands after the found ones. Distances are true distances: the Euclidean one is
-rooted, the cosine one is ``1 - similarity``.
+*Conventions*: ``q`` queries, ``n`` indexed points, rows are points. A missing neighbor has index -1
+and distance infinity and stands after the found ones. Distances are true distances: the Euclidean
+one is rooted, the cosine one is ``1 - similarity``.
 """
 
 from dataclasses import dataclass
@@ -47,12 +47,11 @@ class NeighborIndex(Protocol):
     dimension: int
     metric: str
 
-    def query(
-        self, points: np.ndarray, *, k: int, exclude: np.ndarray | None = None
-    ) -> Neighbors:
+    def query(self, points: np.ndarray, *, k: int, exclude: np.ndarray | None = None) -> Neighbors:
         """The k nearest indexed points of each of ``(q, d)`` points.
 
-        ``exclude`` ``(q,)`` names for every query the indexed row that it may not find (itself), or -1.
+        ``exclude`` ``(q,)`` names for every query the indexed row that it may not find (itself), or
+        -1.
 
         Raises:
             MeasureError: fewer than k points to find, shapes that do not fit, a non-finite value.

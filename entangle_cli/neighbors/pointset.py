@@ -1,7 +1,7 @@
 """Points read where they lie, in the coordinates of a search, and true distances between two sets.
 
-Nothing of the size of the points is copied: rows are read, from memory or a memory-mapped file, when
-they are needed.
+Nothing of the size of the points is copied: rows are read, from memory or a memory-mapped file,
+when they are needed.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class PointSet:
 
     @property
     def zero(self) -> Tensor:
-        """Which points are zero vectors without a direction, ``(n,)`` bool; none under euclidean."""
+        """Which points are zero vectors, under cosine, ``(n,)`` bool; none under euclidean."""
         return self.factors == 0
 
     def exact(self, rows: Rows) -> Tensor:
@@ -83,8 +83,8 @@ def pair_distances(
 ) -> np.ndarray:
     """True distances of query ``rows[p]`` and point ``columns[p]``, ``(p,)`` float64.
 
-    By differences, so relative accuracy is kept for near-duplicates far from the origin. ``rows`` is
-    ascending.
+    By differences, so relative accuracy is kept for near-duplicates far from the origin. ``rows``
+    is ascending.
     """
     distances = np.empty(len(rows))
     for part in blocks(len(rows), points.dimension):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from entangle_cli.neighbors.interface import Neighbors
+
 
 def first_of_each(rows: np.ndarray, k: int) -> np.ndarray:
     """Positions of the first k entries of every run of equal values in sorted ``rows``."""
@@ -18,3 +20,13 @@ def nearest_pairs(
     order = np.lexsort((columns, distances, rows))
     order = order[first_of_each(rows[order], k)]
     return rows[order], columns[order], distances[order]
+
+
+def as_neighbors(
+    rows: np.ndarray, columns: np.ndarray, distances: np.ndarray, shape: tuple[int, int]
+) -> Neighbors:
+    """Neighbor lists ``(q, k)`` from what ``nearest_pairs`` gives; the rest is missing."""
+    found = Neighbors(np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf))
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    found.indices[rows, place], found.distances[rows, place] = columns, distances
+    return found

@@ -1,9 +1,9 @@
-"""The exact search: single precision whose error is bounded, then distances by differences in float64.
+"""The exact search: in single precision with a bounded error, then by differences in float64.
 
 The k best scores of a query (``sieve``) are each at most ``E`` wrong, so that all of its k nearest
 neighbors score at least the k-th best minus ``2 E``. Those that do are measured again and sorted by
-(distance, index). Where the sieve cannot have kept all of them, the query is searched again with scores
-in float64. The result is exact, ties included, whatever the sizes of blocks.
+(distance, index). Where the sieve cannot have kept all of them, the query is searched again with
+scores in float64. The result is exact, ties included, whatever the sizes of blocks.
 
 *Conventions*: a score is ``q.y - |y|^2 / 2`` of centered coordinates; half the squared distance is
 ``|q|^2 / 2`` minus it. The *reach* of a point is its distance from the center.
@@ -67,7 +67,7 @@ class Search:
         return self._candidates.rows[found], distances
 
     def _sieve(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The best scores in float32, their candidates, ``(b, keep)``, and what the rest stays below."""
+        """Best scores in float32, their candidates, ``(b, keep)``, and the most the rest has."""
         candidates, count = self._candidates, self._candidates.count
         every = blocks(self._queries.count, self._queries.dimension)
         matrix = torch.cat([self._queries.centered(part).float() for part in every])
@@ -144,8 +144,9 @@ class Search:
 def score_error(lengths: Tensor, reach: Tensor, dimension: int, dtype: torch.dtype) -> Tensor:
     """How much a score computed in ``dtype`` may differ from the exact one, at most, ``(b,)``.
 
-    ``(d + 16) u (|q| |y| + |y|^2 / 2)`` with ``|q|`` of ``lengths``, ``|y|`` of at most ``reach`` and
-    u the unit roundoff: the sum of d products and a bias, and the rounding of what went into it.
+    ``(d + 16) u (|q| |y| + |y|^2 / 2)`` with ``|q|`` of ``lengths``, ``|y|`` of at most ``reach``
+    and u the unit roundoff: the sum of d products and a bias, and the rounding of what went into
+    it.
     """
     size = lengths * reach + 0.5 * reach.square()
     # products may be flushed to zero where they are denormal

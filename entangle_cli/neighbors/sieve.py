@@ -1,10 +1,12 @@
 """The search kernel: one product of single precision per pair, and almost nothing is kept of it.
 
-*Conventions*: a *score* is ``q.y - |y|^2 / 2``, the larger the nearer; for centered coordinates it is
-``|q|^2 / 2`` minus half the squared distance. Scores are rounded: they choose candidates, never results.
+*Conventions*: a *score* is ``q.y - |y|^2 / 2``, the larger the nearer; for centered coordinates it
+is ``|q|^2 / 2`` minus half the squared distance. Scores are rounded: they choose candidates, never
+results.
 
-A sample of the points gives every query a threshold that a little more than k points pass. Of a tile of
-scores only the groups whose largest score passes are looked at, and only scores that pass are kept.
+A sample of the points gives every query a threshold that a little more than k points pass. Of a
+tile of scores only the groups whose largest score passes are looked at, and only scores that pass
+are kept.
 """
 
 import torch
@@ -82,8 +84,8 @@ def capacity(k: int, count: int) -> tuple[int, int]:
 def sample_threshold(scores: Tensor, k: int, count: int) -> Tensor:
     """A score that a little more than k of ``count`` points pass, from those of a sample, ``(b,)``.
 
-    Six standard deviations beyond the expected rank of the k-th best, so that fewer than k pass hardly
-    ever; how many passed is counted afterwards.
+    Six standard deviations beyond the expected rank of the k-th best, so that fewer than k pass
+    hardly ever; how many passed is counted afterwards.
     """
     size = scores.shape[1]
     # one more, as the sample may hold the query itself

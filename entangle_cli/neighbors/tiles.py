@@ -20,8 +20,8 @@ SAMPLE_ROWS = 2048
 class Candidates:
     """The points that a search has to look at, ``count`` of them, in ascending order.
 
-    ``rows`` says which of the points they are. ``bias`` ``(count,)`` float64 is what a score adds to
-    the inner product: minus half the squared length of the centered coordinates.
+    ``rows`` says which of the points they are. ``bias`` ``(count,)`` float64 is what a score adds
+    to the inner product: minus half the squared length of the centered coordinates.
     """
 
     points: PointSet
@@ -34,7 +34,7 @@ class Candidates:
         return len(self.rows)
 
     def places(self, rows: np.ndarray) -> Tensor:
-        """Where points stand among the candidates, ``(r,)``; -1 for a point that is none of them."""
+        """Where points stand among the candidates, ``(r,)``; -1 for one that is none of them."""
         place = np.searchsorted(self.rows, rows)
         found = self.rows[np.minimum(place, self.count - 1)] == rows
         return torch.from_numpy(np.where(found, place, -1)).to(self.bias.device)

@@ -1,4 +1,4 @@
-"""Nearest neighbors by brute force: every distance in a loop, ties by (distance, index), float64."""
+"""Nearest neighbors by brute force in float64: every distance in a loop, ties by (distance, index)."""
 
 import math
 

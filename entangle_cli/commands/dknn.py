@@ -1,0 +1,136 @@
+"""``entangle dknn``: which predictions the training data support."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from entangle_cli.commands import options
+from entangle_cli.commands.options import Knn, PValue, Zeros
+
+if TYPE_CHECKING:
+    from entangle_cli.commands.console import Terminal
+    from entangle_cli.commands.searching import DkNNOptions
+    from entangle_cli.project import Project
+
+
+def dknn(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Model: a path or a name. Default: entangle.toml's, the last step."),
+    ] = None,
+    train: Annotated[
+        str, typer.Option(metavar="DATA", help="Training data: where neighbors are looked for.")
+    ] = "train",
+    calib: Annotated[
+        str, typer.Option(metavar="DATA", help="Labeled data that training has not seen.")
+    ] = "holdout",
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATA",
+            help="Data to judge; repeatable. Default: the project's 'test', else the calibration "
+            "data by leave-one-out.",
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--neighbors", min=1, help="Neighbors per layer.")] = 75,
+    metric: options.MetricOption = options.Metric.cosine,
+    knn: Annotated[Knn, typer.Option(help="How neighbors are found; auto by cost.")] = Knn.auto,
+    p_value: Annotated[PValue, typer.Option(help="Which p-value; see docs.")] = PValue.paper,
+    zeros: Annotated[
+        Zeros, typer.Option(help="Calibration scores of 0: kept as in the paper, or trimmed.")
+    ] = Zeros.keep,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Calibrate each class by itself (Mondrian).")
+    ] = False,
+    explain: Annotated[
+        list[int] | None,
+        typer.Option(metavar="INDEX", help="Explain this input of the first set; repeatable."),
+    ] = None,
+    worst: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Explain the N least credible inputs.")
+    ] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although calibration overlaps other data.")
+    ] = False,
+    output: options.Output = Path("entangle-out"),
+    layers: options.Layers = None,
+    exclude_layers: options.ExcludeLayers = None,
+    reduce: options.ReduceOption = options.Reduce.flatten,
+    preprocess: options.Preprocess = None,
+    batch_size: options.BatchSize = "auto",
+    device: options.Device = "cpu",
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    trust: options.Trust = False,
+    json: options.Json = False,
+    format: options.FormatOption = options.Format.auto,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Deep k-nearest neighbors: predictions with credibility, calibrated on held-out data.
+
+    Prints a row per set and accuracy by credibility; writes a CSV per set with a row per input.
+    """
+    from entangle_cli.commands.console import Terminal
+    from entangle_cli.commands.searching import DkNNOptions
+    from entangle_cli.project import find_project
+
+    run = options.RunOptions(
+        output=output,
+        layers=tuple(layers or ()),
+        exclude_layers=tuple(exclude_layers or ()),
+        reduce=reduce.value,
+        preprocess=preprocess,
+        batch_size=options.parse_batch_size(batch_size),
+        device=device,
+        limit=limit,
+        seed=seed,
+        overwrite=overwrite,
+        trust=trust,
+    )
+    asked = DkNNOptions(
+        k=k,
+        metric=metric.value,
+        method=knn.value,
+        p_value=p_value.value,
+        zeros=zeros.value,
+        per_class=per_class,
+        force=force,
+    )
+    dknn_and_show(
+        model,
+        (train, calib, test or []),
+        project=find_project(),
+        run=run,
+        asked=asked,
+        explain=(explain or [], worst),
+        format=options.chosen_format(format, json),
+        terminal=Terminal(quiet=quiet, verbose=verbose),
+    )
+
+
+def dknn_and_show(
+    model: str | None,
+    data: tuple[str, str, list[str]],
+    *,
+    project: "Project",
+    run: options.RunOptions,
+    asked: "DkNNOptions",
+    terminal: "Terminal",
+    explain: tuple[list[int], int] = ((), 0),
+    format: options.Format = options.Format.auto,
+) -> None:
+    """Judge, write the files, print the result; ``explain``: inputs, and how many of the worst."""
+    from entangle_cli.commands.console import show
+    from entangle_cli.commands.dknn_answer import answer, tables
+    from entangle_cli.commands.dknn_run import run_dknn
+
+    found = run_dknn(model, data, project, run, asked, terminal)
+    result = answer(found, explain=explain[0], worst=explain[1])
+    written = result.write(run.output)
+    for note in result.notes:
+        terminal.note(f"note: {note}")
+    show(result, format, tables(found, *explain))
+    terminal.note(f"wrote {', '.join(str(path) for path in written)}")

@@ -1,0 +1,103 @@
+"""What ``entangle dknn`` is given: one model, and training, calibration and test data."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from entangle_cli.commands.console import Terminal
+from entangle_cli.datasets.overlap import shared_samples
+from entangle_cli.errors import UsageError
+from entangle_cli.models.series import Checkpoint, order_checkpoints
+from entangle_cli.project import Project
+from entangle_cli.text import plain
+
+if TYPE_CHECKING:
+    from entangle_cli.datasets.dataset import Dataset
+
+
+def choose_checkpoint(model: str | None, project: Project, terminal: Terminal) -> Checkpoint:
+    """The one model that was named, or the last step of a series."""
+    paths = project.default_models() if model is None else project.model_paths(model)
+    if not paths:
+        raise UsageError("no model given: put one first, or name one in entangle.toml")
+    checkpoints = order_checkpoints(paths)
+    if len(checkpoints) > 1:
+        last = checkpoints[-1].path.name
+        terminal.note(f"{len(checkpoints)} checkpoints: took the last, {last}")
+    return checkpoints[-1]
+
+
+def data_names(data: tuple[str, str, list[str]], project: Project) -> tuple[str, str, list[str]]:
+    """The references of train, calibration and tests, with the project's ``test`` as default.
+
+    Raises:
+        UsageError: a default name that neither the project nor the folder has.
+    """
+    train, calib, tests = data
+    for role, name in (("--train", train), ("--calib", calib)):
+        if name in ("train", "holdout") and name not in project.data and not Path(name).exists():
+            raise UsageError(f"no {role} data: give {role} DATA, or name {name!r} in entangle.toml")
+    if not tests and "test" in project.data:
+        tests = ["test"]
+    return train, calib, tests
+
+
+def check_overlap(
+    train: "Dataset", calib: "Dataset", tests: Iterable["Dataset"], *, force: bool
+) -> list[str]:
+    """Notes on calibration samples that occur in training or test data as well.
+
+    Raises:
+        UsageError: there are some, and ``force`` is not set.
+    """
+    notes = []
+    for role, other in (("training", train), *(("test", test) for test in tests)):
+        shared = shared_samples(calib, other)
+        if shared:
+            notes.append(
+                f"{shared} of {len(calib)} calibration samples of {calib.name} are also in the "
+                f"{role} data {other.name}: credibilities are not valid"
+            )
+    if notes and not force:
+        raise UsageError(f"{'; '.join(notes)}; give other data, or --force")
+    return notes
+
+
+def training_labels(train: "Dataset") -> np.ndarray:
+    """The labels that neighbors vote with.
+
+    Raises:
+        UsageError: a sample without one.
+    """
+    if train.labels is None or (train.labels < 0).any():
+        raise UsageError(
+            f"{train.name}: training data needs a label for every sample; neighbors vote with them"
+        )
+    return train.labels
+
+
+def calibration_labels(calib: "Dataset", labels: np.ndarray | None) -> np.ndarray:
+    """The labels to calibrate with.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if labels is None or (labels < 0).all():
+        raise UsageError(
+            f"{calib.name}: calibration data needs labels of the training classes; give another set"
+        )
+    return labels
+
+
+def known_labels(dataset: "Dataset", train: "Dataset", notes: list[str]) -> np.ndarray | None:
+    """A set's labels, None where its classes are others than the training data's."""
+    theirs, ours = dataset.class_names, train.class_names
+    if theirs is None or ours is None or theirs == ours:
+        return dataset.labels
+    notes.append(
+        f"{dataset.name}: its classes ({', '.join(map(plain, theirs[:3]))}, ...) are not those of "
+        f"{train.name}; its labels are not used"
+    )
+    return None

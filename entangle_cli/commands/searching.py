@@ -1,0 +1,114 @@
+"""Nearest neighbors of stored activations, layer by layer, kept for the next question."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from entangle_cli.activations.file import ActivationFile
+from entangle_cli.commands.console import Terminal
+from entangle_cli.commands.options import RunOptions
+from entangle_cli.errors import MeasureError
+from entangle_cli.neighbors.interface import Neighbors
+from entangle_cli.neighbors.opening import build_index
+from entangle_cli.neighbors.store import NeighborStore
+from entangle_cli.results import Row
+
+if TYPE_CHECKING:
+    from entangle_cli.neighbors.interface import NeighborIndex
+
+
+@dataclass(frozen=True)
+class DkNNOptions:
+    """The options that only ``entangle dknn`` has."""
+
+    k: int = 75
+    metric: str = "cosine"
+    method: str = "auto"
+    p_value: str = "paper"
+    zeros: str = "keep"
+    per_class: bool = False
+    force: bool = False
+
+
+class Searching:
+    """Searches under one set of options; an index is built only when a list is not on disk."""
+
+    def __init__(
+        self, run: RunOptions, asked: DkNNOptions, terminal: Terminal, notes: list[str]
+    ) -> None:
+        self.run, self.asked, self.terminal, self.notes = run, asked, terminal, notes
+        self._store = NeighborStore(run.output / "neighbors")
+
+    def neighbors(
+        self, train: ActivationFile, others: Sequence[ActivationFile], layers: Sequence[str]
+    ) -> list[dict[str, Neighbors]]:
+        """The neighbors of each of ``others`` among ``train``, per layer."""
+        found: list[dict[str, Neighbors]] = [{} for _ in others]
+        self.terminal.start("looking for neighbors", len(layers) * len(others))
+        for layer in layers:
+            index = None
+            for by_layer, other in zip(found, others, strict=True):
+                identity = self._identity(train, other, layer)
+                kept = self._store.read(identity)
+                if kept is None:
+                    index = index or self._index(train, layer)
+                    kept = self._query(index, train, other, layer)
+                    self._store.write(identity, kept)
+                by_layer[layer] = kept
+                self.terminal.advance()
+        self.terminal.finish()
+        self._note_missing(found)
+        return found
+
+    def _note(self, layer: str, texts: Sequence[str]) -> None:
+        """Say what matters; that a search is exact is what everybody expects."""
+        for text in texts:
+            if text.startswith("exact"):
+                self.terminal.detail(f"layer {layer}: {text}")
+            else:
+                self.notes.append(f"layer {layer}: {text}")
+
+    def _index(self, train: ActivationFile, layer: str) -> "NeighborIndex":
+        notes: list[str] = []
+        index = build_index(
+            train.points(layer),
+            metric=self.asked.metric,
+            method=self.asked.method,
+            device=self.run.device,
+            seed=self.run.seed,
+            notes=notes,
+        )
+        self._note(layer, notes)
+        return index
+
+    def _query(
+        self, index: "NeighborIndex", train: ActivationFile, other: ActivationFile, layer: str
+    ) -> Neighbors:
+        same = other.identity == train.identity
+        exclude = np.arange(other.rows) if same else None
+        try:
+            return index.query(other.points(layer), k=self.asked.k, exclude=exclude)
+        except MeasureError as error:
+            raise MeasureError(f"layer {layer}: {error}") from error
+
+    def _identity(self, train: ActivationFile, other: ActivationFile, layer: str) -> Row:
+        return {
+            "train": train.identity,
+            "query": other.identity,
+            "layer": layer,
+            "k": self.asked.k,
+            "metric": self.asked.metric,
+            "method": self.asked.method,
+            "seed": self.run.seed,
+        }
+
+    def _note_missing(self, found: Sequence[dict[str, Neighbors]]) -> None:
+        missing = sum(n.missing for by_layer in found for n in by_layer.values())
+        if missing:
+            total = sum(n.indices.size for by_layer in found for n in by_layer.values())
+            self.notes.append(
+                f"{missing} of {total} neighbors were not found by the approximate search; they "
+                "count against every label"
+            )
