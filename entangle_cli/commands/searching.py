@@ -53,7 +53,7 @@ class Searching:
                 identity = self._identity(train, other, layer)
                 kept = self._store.read(identity)
                 if kept is None:
-                    index = index or self._index(train, layer)
+                    index = index or self._index(train, layer, sum(one.rows for one in others))
                     kept = self._query(index, train, other, layer)
                     self._store.write(identity, kept)
                 by_layer[layer] = kept
@@ -70,12 +70,13 @@ class Searching:
             else:
                 self.notes.append(f"layer {layer}: {text}")
 
-    def _index(self, train: ActivationFile, layer: str) -> "NeighborIndex":
+    def _index(self, train: ActivationFile, layer: str, queries: int) -> "NeighborIndex":
         notes: list[str] = []
         index = build_index(
             train.points(layer),
             metric=self.asked.metric,
             method=self.asked.method,
+            queries=queries,
             device=self.run.device,
             seed=self.run.seed,
             notes=notes,

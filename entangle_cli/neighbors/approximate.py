@@ -22,7 +22,13 @@ from entangle_cli.errors import MeasureError
 from entangle_cli.neighbors.coordinates import as_points, blocks
 from entangle_cli.neighbors.exact import ExactIndex
 from entangle_cli.neighbors.interface import Neighbors, check_metric, check_query
-from entangle_cli.neighbors.pointset import PointSet, open_points, open_queries, pair_distances
+from entangle_cli.neighbors.pointset import (
+    PointSet,
+    open_points,
+    open_queries,
+    pair_distances,
+    zero_vector_notes,
+)
 from entangle_cli.neighbors.ranking import as_neighbors, nearest_pairs
 from entangle_cli.neighbors.recall import SAMPLE_QUERIES, sampled_recall
 from entangle_cli.progress import Progress, silent
@@ -62,6 +68,7 @@ class ApproximateIndex:
         self._progress = progress
         self._points = open_points(as_points(points), metric, torch.device("cpu"))
         self.count, self.dimension = self._points.source.shape
+        self._notes += zero_vector_notes(self._points, "indexed points")
         self._zero = np.flatnonzero(self._points.zero.numpy())
         self._rows = np.flatnonzero(~self._points.zero.numpy())
         self._exact: ExactIndex | None = None
@@ -87,6 +94,7 @@ class ApproximateIndex:
         points = as_points(points, "queries")
         own = check_query(self, points, k, exclude)
         queries = open_queries(points, self._points.coordinates)
+        self._notes += zero_vector_notes(queries, "queries")
         pairs = []
         self._progress.start("neighbors", len(points))
         for start in range(0, len(points), BATCH_ROWS):

@@ -64,7 +64,9 @@ def squared_lengths(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
     """Sum of squares of ``x - y`` for every row of a block, ``(p, d)`` to ``(p,)``."""
     squares = (x - y).square_()
     lacking = block_rows(x.shape[1]) - len(x)
-    return torch.nn.functional.pad(squares, (0, 0, 0, lacking)).sum(1)[: len(x)]
+    if lacking:
+        squares = torch.nn.functional.pad(squares, (0, 0, 0, lacking))
+    return squares.sum(1)[: len(x)]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,12 @@ from torch import Tensor
 from entangle_cli.neighbors.coordinates import as_points
 from entangle_cli.neighbors.copies import copy_ranks
 from entangle_cli.neighbors.interface import Neighbors, check_metric, check_query
-from entangle_cli.neighbors.pointset import PointSet, open_points, open_queries
+from entangle_cli.neighbors.pointset import (
+    PointSet,
+    open_points,
+    open_queries,
+    zero_vector_notes,
+)
 from entangle_cli.neighbors.search import Search
 from entangle_cli.neighbors.sieve import capacity
 from entangle_cli.neighbors.tiles import Candidates
@@ -45,12 +50,7 @@ class ExactIndex:
         # a zero vector lies at the origin, half from every unit vector, and is to be at distance 1
         self._bias = -self._points.half_norms() - 0.5 * self._points.zero
         self._ranks = copy_ranks(self._points.source)
-        zero = int(self._points.zero.sum())
-        if zero:
-            self._notes.append(
-                f"{zero} of {self.count} indexed points are zero vectors; their cosine distance to "
-                "everything is taken as 1"
-            )
+        self._notes += zero_vector_notes(self._points, "indexed points")
 
     def query(
         self, points: np.ndarray | Tensor, *, k: int, exclude: np.ndarray | None = None
@@ -66,12 +66,7 @@ class ExactIndex:
         points = as_points(points, "queries")
         own = check_query(self, points, k, exclude)
         queries = open_queries(points, self._points.coordinates)
-        zero = int(queries.zero.sum())
-        if zero:
-            self._notes.append(
-                f"{zero} of {len(points)} queries are zero vectors; everything is at cosine "
-                "distance 1 from them, their neighbors are the first points"
-            )
+        self._notes += zero_vector_notes(queries, "queries")
         rows = np.flatnonzero(self._ranks <= k)
         candidates = Candidates(
             self._points, rows, self._bias[torch.from_numpy(rows).to(self._bias.device)]

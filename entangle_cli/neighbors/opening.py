@@ -64,7 +64,7 @@ def build_index(  # noqa: PLR0913 - the options of one search
 def choose(
     shape: tuple[int, int], queries: int | None, *, device: torch.device, notes: list[str]
 ) -> str:
-    """Whether to search points ``(n, d)`` exactly or approximately; the reason goes to ``notes``."""
+    """How to search points ``(n, d)``; the reason goes to ``notes``."""
     count, dimension = shape
     queries = count if queries is None else queries
     rate = product_rate(dimension, device)

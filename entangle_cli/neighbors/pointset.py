@@ -78,6 +78,17 @@ def open_queries(points: np.ndarray, coordinates: Coordinates) -> PointSet:
     return PointSet(points, coordinates, factors)
 
 
+def zero_vector_notes(points: PointSet, name: str) -> list[str]:
+    """What to tell about zero vectors, nothing where there are none; ``name`` is a plural."""
+    zero = int(points.zero.sum())
+    if not zero:
+        return []
+    return [
+        f"{zero} of {points.count} {name} are zero vectors; their cosine distance to everything is "
+        "taken as 1"
+    ]
+
+
 def pair_distances(
     queries: PointSet, points: PointSet, rows: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Nearest neighbors by brute force in float64: every distance in a loop, ties by (distance, index)."""
+"""Nearest neighbors in a loop over all points, float64, ties by (distance, index)."""
 
 import math
 
