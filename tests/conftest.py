@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # as the command line does, before any test imports torch
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -44,16 +48,36 @@ def trained_onnx(project_folder) -> Path:
 def image_folder(tmp_path_factory) -> Path:
     """200 digits as ``images/<class>/<number>.png``; ``test.npz`` beside it holds the same."""
     import numpy as np
+
+    root = tmp_path_factory.mktemp("files")
+    images, labels = write_digits(root / "images", "test", 200)
+    np.savez(root / "test.npz", images=images, labels=labels)
+    return root / "images"
+
+
+def write_digits(folder: Path, split: str, count: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Write digits as one folder of PNG files per class; returns the images and labels."""
+    import numpy as np
     from PIL import Image
 
     from entangle_cli.datasets import limit, open_dataset
 
-    digits = limit(open_dataset("digits@test"), 200, seed=0)
+    digits = limit(open_dataset(f"digits@{split}"), count, seed=0)
     images = np.stack(digits.images(np.arange(len(digits))))[..., 0]
-    root = tmp_path_factory.mktemp("files")
     for number, (image, label) in enumerate(zip(images, digits.labels, strict=True)):
-        inside = root / "images" / str(label)
+        inside = folder / str(label)
         inside.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(inside / f"{number:04d}.png")
-    np.savez(root / "test.npz", images=images, labels=digits.labels)
-    return root / "images"
+    return images, digits.labels
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory):
+    """Makes a folder of class folders of one split of the digits."""
+
+    def make(split: str, count: int) -> Path:
+        folder = tmp_path_factory.mktemp(split) / split
+        write_digits(folder, split, count)
+        return folder
+
+    return make

@@ -56,16 +56,20 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
-def test_the_commands_of_the_readme_run_on_a_users_files(tmp_path, trained_onnx, image_folder):
+def test_the_commands_of_the_readme_run_on_a_users_files(
+    tmp_path, trained_onnx, image_folder, digits_folder
+):
     """The lines under 'Your own model', with a model and a data folder of those names."""
     for name in ("model.onnx", "run/step1.onnx", "run/step2.onnx"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(trained_onnx, tmp_path / name)
     shutil.copy(trained_onnx.with_suffix(".pt"), tmp_path / "model.pt")
     shutil.copytree(image_folder, tmp_path / "data")
+    shutil.copytree(digits_folder("train", 400), tmp_path / "train")
+    shutil.copytree(digits_folder("holdout", 200), tmp_path / "holdout")
     shutil.copy(image_folder.parent / "test.npz", tmp_path / "test.npz")
     lines = [line for line in commands(CHECKOUT / "README.md") if line.startswith("entangle")]
-    assert len(lines) >= 4
+    assert len(lines) >= 5
     for line in lines:
         done = run(line, tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
