@@ -2,7 +2,8 @@
 
 What is looked for, in this order, at the root or in the single folder that wraps everything:
 
-1. ``labels.csv`` or ``metadata.csv`` with ``file_name,label`` (and ``split``);
+1. ``labels.csv`` or ``metadata.csv`` with ``file_name,label`` (and ``split``); a ``labels.csv``
+   without these columns is an error, a ``metadata.csv`` without them is about something else;
 2. folders or .zip files named after splits (``train``, ``test``, ``val``): ``@split`` goes there;
 3. class folders: every folder with images below it is one class, numbered in natural order;
 4. images alone: unlabelled.
@@ -71,7 +72,7 @@ def read_table_file(reference: Reference) -> Dataset:
     tree = open_tree(replace(reference, path=reference.path.parent))
     listing = _from_table(tree, reference, names=(reference.path.name,))
     if listing is None:
-        raise DataError(f"{reference.path}: lacks a file_name or a label column; add it")
+        raise DataError(f"{reference.path}: {tables.LACKS}")
     return _dataset(reference, listing)
 
 
@@ -139,6 +140,8 @@ def _from_table(
     name = next((n for n in names if n in tree.names), None)
     table = tables.read_table(tree, name) if name else None
     if table is None:
+        if name == tables.LABELS:
+            raise DataError(f"{tree.where}/{name}: {tables.LACKS}")
         return None
     rows, notes = list(range(len(table.files))), ()
     if table.splits is not None:

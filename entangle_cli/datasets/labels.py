@@ -8,6 +8,7 @@ import numpy as np
 from entangle_cli.errors import DataError
 
 _NUMBER = re.compile(r"(\d+)")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
@@ -118,8 +119,8 @@ def _as_text(value: object, row: int, where: object) -> str:
 def _text_labels(names: list[str], where: object) -> tuple[np.ndarray, tuple[str, ...] | None]:
     if "" in names:
         raise DataError(f"{where}: label of row {names.index('')} is empty; give every row a label")
-    if all(name.isascii() and name.isdecimal() and len(name) < 19 for name in names):
-        return np.array([int(name) for name in names], dtype=np.int64), None
+    if all(map(_WHOLE.fullmatch, names)):
+        return _integers(np.array([int(name) for name in names], dtype=np.int64), where), None
     return labels_from_names(names)
 
 

@@ -12,7 +12,10 @@ _ROWS_AT_A_TIME = 1024
 
 
 def raw_points(dataset: Dataset, *, scratch: Path | None = None) -> np.ndarray:
-    """The samples flattened to points (n, d) float32; images have pixels in [0, 1].
+    """The samples flattened to points (n, d); images have pixels in [0, 1].
+
+    The points are float32, of float64 arrays float64: rounded, points far from the origin would
+    coincide.
 
     With ``scratch``, a folder that exists, the points lie in an unlinked file there, not in memory.
 
@@ -21,11 +24,12 @@ def raw_points(dataset: Dataset, *, scratch: Path | None = None) -> np.ndarray:
     """
     first = _rows(dataset, 0, 1)
     shape = (len(dataset), first.shape[1])
+    dtype = np.float64 if first.dtype.itemsize > 4 else np.float32
     if scratch is None:
-        points = np.empty(shape, np.float32)
+        points = np.empty(shape, dtype)
     else:
         with tempfile.TemporaryFile(dir=scratch) as file:
-            points = np.memmap(file, np.float32, mode="w+", shape=shape)
+            points = np.memmap(file, dtype, mode="w+", shape=shape)
     for start in range(0, len(dataset), _ROWS_AT_A_TIME):
         stop = min(start + _ROWS_AT_A_TIME, len(dataset))
         rows = _rows(dataset, start, stop)

@@ -8,7 +8,9 @@ from entangle_cli.datasets.trees import Tree
 from entangle_cli.errors import DataError
 from entangle_cli.text import suggestion
 
-NAMES = ("labels.csv", "metadata.csv")
+LABELS = "labels.csv"
+NAMES = (LABELS, "metadata.csv")
+LACKS = "its first line names no file_name and label columns; add them, separated by a comma"
 _FILE_COLUMNS = ("file_name", "filename", "file", "path", "image")
 _LABEL_COLUMNS = ("label", "labels", "class", "target")
 
@@ -26,7 +28,7 @@ def read_table(tree: Tree, name: str) -> LabelTable | None:
     """The table of this name, or None if it has no file and label columns.
 
     Columns: ``file_name`` and ``label`` (also ``filename``, ``path``, ``class``, ``target``), and
-    ``split`` if there is one.
+    ``split`` if there is one, separated by commas, semicolons or tabs.
 
     Raises:
         DataError: not text, or a row that is cut short, names no file, or names one twice.
@@ -34,7 +36,7 @@ def read_table(tree: Tree, name: str) -> LabelTable | None:
     where = f"{tree.where}/{name}"
     try:
         text = tree.read(name).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text), strict=True))
+        rows = list(csv.reader(io.StringIO(text), strict=True, delimiter=_delimiter(text)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where}: not a table in UTF-8 ({error}); save it as plain CSV") from None
     header = [column.strip().lower() for column in rows[0]] if rows else []
@@ -56,6 +58,12 @@ def read_table(tree: Tree, name: str) -> LabelTable | None:
         tuple(row[label_column].strip() for _, row in body),
         None if split is None else tuple(row[split].strip() for _, row in body),
     )
+
+
+def _delimiter(text: str) -> str:
+    """What separates the columns of the first line, as spreadsheets of some countries write it."""
+    header = text.partition("\n")[0]
+    return next((mark for mark in (",", ";", "\t") if mark in header), ",")
 
 
 def _refuse_bad_names(files: tuple[str, ...], lines: list[int], tree: Tree, where: str) -> None:

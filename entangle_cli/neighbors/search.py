@@ -23,7 +23,7 @@ from entangle_cli.neighbors.ranking import nearest_pairs
 from entangle_cli.neighbors.sieve import RUNS, Sieve, sample_threshold
 from entangle_cli.neighbors.tiles import TILE_ROWS, Candidates
 
-PART_ROWS = 512
+PART_ROWS = 2048
 # Pairs of the search in float64 that may wait to be measured
 PENDING_PAIRS = 1 << 20
 

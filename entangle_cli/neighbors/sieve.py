@@ -78,7 +78,7 @@ class Sieve:
 def capacity(k: int, count: int) -> tuple[int, int]:
     """How many of ``count`` scores a query keeps in the end, and how many on the way."""
     keep = min(6 * k + RUNS, count)
-    return keep, min(2 * keep, count)
+    return keep, min(3 * keep, count)
 
 
 def sample_threshold(scores: Tensor, k: int, count: int) -> Tensor:

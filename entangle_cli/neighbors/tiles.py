@@ -12,7 +12,7 @@ from entangle_cli.neighbors.coordinates import blocks
 from entangle_cli.neighbors.pointset import PointSet, Rows
 
 TILE_BYTES = 1 << 25
-TILE_ROWS = 2048
+TILE_ROWS = 1024
 SAMPLE_ROWS = 2048
 
 
