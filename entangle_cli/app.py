@@ -4,6 +4,8 @@
 committed is kept · 4 a ``--fail-if`` gate · 130 / 143 / 129 stopped by a signal.
 """
 
+import contextlib
+import errno
 import functools
 import os
 import signal
@@ -44,15 +46,34 @@ def _answering(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: object, **kwargs: object) -> None:
         try:
             command(*args, **kwargs)
+            sys.stdout.flush()
         except EntangleError as error:
-            sys.stderr.write(f"error: {plain(str(error))}\n")
-            raise typer.Exit(error.exit_code) from None
+            line, code = f"error: {plain(str(error))}", error.exit_code
         except (Stopped, KeyboardInterrupt) as stop:
+            line = "stopped; what was committed is kept, the same command resumes"
             code = getattr(stop, "exit_code", 128 + signal.SIGINT)
-            sys.stderr.write("stopped; what was committed is kept, the same command resumes\n")
-            raise typer.Exit(code) from None
+        except BrokenPipeError:
+            raise
+        except (OSError, MemoryError) as error:
+            line, code = _out_of_our_hands(error)
+        else:
+            return
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{line}\n")
+        raise typer.Exit(code)
 
     return run
+
+
+def _out_of_our_hands(error: OSError | MemoryError) -> tuple[str, int]:
+    """What the machine refused, in one line, and the exit code: 3 where a rerun goes on."""
+    if isinstance(error, MemoryError):
+        return "error: not enough memory; give a smaller --batch-size or --limit", 3
+    where = "" if error.filename is None else f"{plain(str(error.filename))}: "
+    line = f"error: {where}{plain(error.strerror or str(error))}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{line}; free some space, then the same command resumes", 3
+    return f"{line}; check the path and its permissions", 2
 
 
 for module in (measure, dknn, dump, layers, inspect, demo, doctor):
@@ -89,9 +110,28 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
+    _open_streams()
     try:
         app()
     except BrokenPipeError:
         # the reader of our stdout is gone (| head); nothing is left to say
-        sys.stderr.close()
         sys.exit(0)
+    finally:
+        _let_go_of_stdout()
+
+
+def _open_streams() -> None:
+    """Streams that accept any text: a closed one becomes a sink, odd characters become escapes."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _let_go_of_stdout() -> None:
+    """Leave nothing in the buffer that the interpreter would fail to write at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,7 +35,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     tables: dict[str, list[Row]] = field(default_factory=dict)
 
-    def to_json(self, *, indent: int | None = None) -> str:
+    def to_json(self, *, indent: int | None = None, ascii: bool = False) -> str:
         """The result as one JSON object (RFC 8259: no NaN, no Infinity)."""
         notes = list(self.notes)
         body = {
@@ -46,7 +46,7 @@ class Result:
             "provenance": _finite(self.provenance, "provenance", notes),
             "notes": notes,
         }
-        return json.dumps(body, allow_nan=False, ensure_ascii=False, indent=indent)
+        return json.dumps(body, allow_nan=False, ensure_ascii=ascii, indent=indent)
 
     def to_csv(self) -> str:
         """The rows as CSV, one column per key."""
@@ -102,7 +102,8 @@ def _finite(value: Any, where: str, notes: list[str]) -> Any:
 
 def _replace(path: Path, text: str) -> Path:
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
+    # a file name need not be text: what UTF-8 cannot hold becomes an escape, as JSON has it too
+    with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

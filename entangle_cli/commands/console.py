@@ -65,6 +65,8 @@ class Terminal:
     def advance(self, amount: int = 1) -> None:
         """Count ``amount`` units as done."""
         self._done += amount
+        if not self._total:
+            return
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done)
         elif not self.quiet and time.monotonic() - self._said_at > _SECONDS_BETWEEN_LINES:
@@ -73,6 +75,7 @@ class Terminal:
 
     def finish(self) -> None:
         """End the step."""
+        self._total = 0
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -95,7 +98,7 @@ def _bar(console):
 def show(result: "Result", format: Format, table: "RenderableType") -> None:
     """Print the result on stdout, as JSON, CSV or the given table."""
     if format is Format.json:
-        sys.stdout.write(result.to_json() + "\n")
+        sys.stdout.write(result.to_json(ascii=not speaks_unicode()) + "\n")
     elif format is Format.csv:
         sys.stdout.write(result.to_csv())
     else:

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from entangle_cli.commands import options
+from entangle_cli.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from entangle_cli.models import Model
+
+_EXAMPLE_ROWS = 4
 
 
 def layers(
@@ -41,9 +44,7 @@ def layers(
 
     terminal = Terminal(quiet=quiet)
     project = find_project()
-    run = options.RunOptions(
-        output=Path(), preprocess=preprocess, device=device, trust=trust, limit=4
-    )
+    run = options.RunOptions(output=Path(), preprocess=preprocess, device=device, trust=trust)
     opened = open_one_model(model, project, run)
     example = _example(opened, data, input_shape, project, run, terminal)
     result = Result(command="layers", rows=_rows(opened, example, only_default))
@@ -74,15 +75,17 @@ def _example(model, data, input_shape, project, run, terminal) -> "list[np.ndarr
     """A few rows of the data, or random rows of the given shape, or None."""
     if data is not None:
         from entangle_cli.commands.preparing import open_data, prepare
+        from entangle_cli.datasets import limit
 
-        prepared = prepare(model, open_data(data, project, run, terminal), project, run)
-        return prepared.feed.batch(0, min(4, prepared.feed.rows))
+        few = limit(open_data(data, project, run, terminal), _EXAMPLE_ROWS, run.seed)
+        prepared = prepare(model, few, project, run)
+        return prepared.feed.batch(0, prepared.feed.rows)
     if input_shape is None:
         return None
     import numpy as np
 
     sizes = input_shape.replace("x", ",").split(",")
     if not all(size.strip().isdecimal() for size in sizes):
-        raise typer.BadParameter(f"--input-shape must look like 3,32,32, found {input_shape!r}")
+        raise UsageError(f"--input-shape {input_shape}: give whole numbers such as 3,32,32")
     shape = (2, *(int(size) for size in sizes))
     return [np.random.default_rng(0).random(shape, dtype=np.float32)]

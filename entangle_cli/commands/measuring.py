@@ -21,9 +21,15 @@ from entangle_cli.commands.preparing import (
 )
 from entangle_cli.commands.provenance import described, model_row, provenance, sanity
 from entangle_cli.commands.sources import is_stored, split_sources
-from entangle_cli.errors import EntangleError, MeasureError, StoppedEarly, UsageError
+from entangle_cli.errors import (
+    EntangleError,
+    MeasureError,
+    StoppedEarly,
+    StoreError,
+    UsageError,
+)
 from entangle_cli.measures.protocol import Protocol, measure
-from entangle_cli.models.series import Checkpoint, order_checkpoints
+from entangle_cli.models.series import distinct_names, order_checkpoints
 from entangle_cli.project import Project
 from entangle_cli.results import Result, Row
 
@@ -42,7 +48,7 @@ class Measuring:
         self.run, self.protocol, self.terminal = run, protocol, terminal
         self.result = Result(command="measure")
         self.failed: list[str] = []
-        self._held: EntangleError | None = None
+        self._held: list[tuple[str, EntangleError]] = []
         # files in it are unlinked as soon as they are open, so nothing is left behind
         self.scratch = run.output / "scratch"
         self._noted: dict[str, list[str]] = {}
@@ -75,19 +81,18 @@ class Measuring:
     def fail(self, what: str, error: EntangleError) -> None:
         """Report something that could not be measured and go on.
 
-        The first failure is held back until something else happens: alone, it is the answer.
+        Failures are held back until something is measured: where nothing is, they often have one
+        reason, which is then the answer.
         """
-        self._say_held()
-        text = str(error)
-        self._held = type(error)(text if what in text else f"{what}: {text}")
+        self._held.append((what, error))
         self.failed.append(what)
         if self.result.rows:
             self._say_held()
 
     def _say_held(self) -> None:
-        if self._held is not None:
-            self.terminal.error(str(self._held))
-            self._held = None
+        for what, error in self._held:
+            self.terminal.error(_about(what, error))
+        self._held.clear()
 
     def finish(self) -> Result:
         """The result, with equal notes of several layers said once.
@@ -95,8 +100,10 @@ class Measuring:
         Raises:
             EntangleError: nothing at all was measured.
         """
-        if not self.result.rows and self._held is not None and len(self.failed) == 1:
-            raise self._held
+        if self._held and len({str(error) for _, error in self._held}) == 1:
+            what, error = self._held[0]
+            others = len(self._held) - 1
+            raise type(error)(_about(what + f" and {others} more" * (others > 0), error))
         self._say_held()
         if not self.result.rows:
             raise UsageError(f"none of {len(self.failed)} was measured; each is named above")
@@ -104,6 +111,10 @@ class Measuring:
             shown = ", ".join(places[:6]) + f" and {len(places) - 6} more" * (len(places) > 6)
             self.result.notes.append(f"{shown}: {note}")
         return self.result
+
+
+def _about(what: str, error: EntangleError) -> str:
+    return str(error) if what in str(error) else f"{what}: {error}"
 
 
 def measure_sources(
@@ -148,6 +159,11 @@ def _measure_stored(measuring: Measuring, path: Path) -> None:
     from entangle_cli.activations.file import ActivationFile
 
     stored = ActivationFile.open(path)
+    if not stored.complete:
+        raise StoreError(
+            f"{path}: incomplete, {stored.rows} of {stored.total_rows} samples; run the command "
+            "that writes it again, it goes on where it stopped"
+        )
     measuring.terminal.start(f"measuring {path.name}", len(stored.layers))
     layers = ((layer.name, stored.points(layer.name)) for layer in stored.layers)
     measuring.add_rows(layers, _labels(stored.labels, path.name), path.name)
@@ -156,7 +172,9 @@ def _measure_stored(measuring: Measuring, path: Path) -> None:
 
 def _measure_data(measuring: Measuring, dataset: "Dataset") -> None:
     labels = _labels(dataset.labels, dataset.name)
+    measuring.terminal.start(f"measuring {dataset.name}", 1)
     measuring.add_rows(_input_points(measuring, dataset), labels, dataset.name)
+    measuring.terminal.finish()
 
 
 def _input_points(measuring: Measuring, dataset: "Dataset") -> "Points":
@@ -179,21 +197,24 @@ def _measure_checkpoints(
 ) -> None:
     _labels(dataset.labels, dataset.name)
     checkpoints = order_checkpoints(paths)
+    names = distinct_names([checkpoint.path for checkpoint in checkpoints])
     preprocessing = family_preprocessing(checkpoints, dataset, project, measuring.run)
-    for checkpoint in checkpoints:
+    for checkpoint, name in zip(checkpoints, names, strict=True):
         try:
             model = open_checkpoint(checkpoint, measuring.run)
             known = preprocessing.get(checkpoint.family)
             prepared = prepare(model, dataset, project, measuring.run, known)
-            _measure_checkpoint(measuring, checkpoint, prepared)
+            _measure_checkpoint(measuring, name, checkpoint.step, prepared)
         except StoppedEarly:
             raise
         except EntangleError as error:
-            measuring.fail(checkpoint.path.name, error)
+            measuring.fail(name, error)
 
 
-def _measure_checkpoint(measuring: Measuring, checkpoint: Checkpoint, prepared: Prepared) -> None:
-    name, dataset = checkpoint.path.name, prepared.feed.dataset
+def _measure_checkpoint(
+    measuring: Measuring, name: str, step: int | None, prepared: Prepared
+) -> None:
+    dataset = prepared.feed.dataset
     for note in prepared.notes:
         measuring.terminal.note(f"{name}: {note}")
     layers: Iterator[tuple[str, Any]] = iter(())
@@ -204,9 +225,10 @@ def _measure_checkpoint(measuring: Measuring, checkpoint: Checkpoint, prepared: 
         stored = activations(prepared, measuring.run, measuring.terminal)
         accuracy = sanity(stored, prepared, measuring.terminal)
         layers = chain(layers, ((layer, stored.points(layer)) for layer in prepared.layers))
-    measuring.result.models.append(model_row(prepared, accuracy, checkpoint.step))
-    measuring.terminal.start(f"measuring {name}", len(prepared.layers))
-    measuring.add_rows(layers, dataset.labels, name, checkpoint.step)
+    measuring.result.models.append(model_row(prepared, accuracy, step) | {"model": name})
+    layers_to_do = len(prepared.layers) + (INPUT in measuring.run.layers)
+    measuring.terminal.start(f"measuring {name}", layers_to_do)
+    measuring.add_rows(layers, dataset.labels, name, step)
     measuring.terminal.finish()
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from entangle_cli.errors import UsageError
+
 
 class Metric(StrEnum):
     """How far apart two points are."""
@@ -105,7 +107,9 @@ Limit = Annotated[
         "--limit", "-L", min=1, metavar="N", help="Use N samples only, class balance kept."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything drawn at random.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, metavar="N", help="Seed of everything drawn at random.")
+]
 Dtype = Annotated[Precision, typer.Option("--dtype", help="Number type of stored activations.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object (= --format json).")]
 FormatOption = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
@@ -143,7 +147,7 @@ def parse_batch_size(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdecimal() or int(text) == 0:
-        raise typer.BadParameter(f"must be 'auto' or a positive number, found {text!r}")
+        raise UsageError(f"--batch-size {text}: give 'auto' or a positive number")
     return int(text)
 
 

@@ -17,6 +17,9 @@ def split_sources(sources: Sequence[str], project: Project) -> tuple[list[Path],
     data = None
     if names and not names_model(names[-1], project):
         data = names.pop()
+    for name in names:
+        if name in project.data:
+            raise UsageError(f"{name}: a data set; models come first, then one data set")
     models = [path for name in names for path in project.model_paths(name)]
     if not names and data is None:
         models = project.default_models()

@@ -63,11 +63,13 @@ def _series(rows: Sequence[Row], models: Sequence[str]) -> "Table":
     table.add_column("dim", justify="right")
     shown = _shown(models)
     steps = {row["model"]: row["step"] for row in rows}
+    # several models at one step, or at none, are no development over time
+    one_series = None not in steps.values() and len(set(steps.values())) == len(steps)
     for model in shown:
-        step = steps[model]
-        heading = plain_text(model if step is None else f"step {step}")
-        table.add_column(heading, justify="right")
-    table.add_column("trend")
+        heading = plain_text(f"step {steps[model]}" if one_series else model)
+        table.add_column(heading, justify="right", overflow="fold")
+    if one_series:
+        table.add_column("trend")
     table.add_column("SNNL (last)", justify="right")
     table.add_column("1-NN acc (last)", justify="right")
     for layer in dict.fromkeys(row["layer"] for row in rows):
@@ -78,7 +80,7 @@ def _series(rows: Sequence[Row], models: Sequence[str]) -> "Table":
             plain_text(layer),
             str(last["dim"]),
             *(number(by_model.get(model, {}).get("entanglement")) for model in shown),
-            sparkline(series),
+            *([sparkline(series)] if one_series else []),
             number(last["snnl"]),
             percent(last["knn_accuracy"]),
         )

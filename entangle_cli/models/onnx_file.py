@@ -94,18 +94,31 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 def _external_files(path: Path, proto: onnx.ModelProto) -> dict[str, Path]:
     """Files beside the model that hold its weights, by the location the model gives."""
     found: dict[str, Path] = {}
+    needed: dict[str, int] = {}
     for tensor in _tensors(proto.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             entries = {entry.key: entry.value for entry in tensor.external_data}
             location = entries.get("location", "")
             found[location] = path.parent / location
+            end = sum(_bytes(entries.get(key, "")) for key in ("offset", "length"))
+            needed[location] = max(needed.get(location, 0), end)
     for location, file in found.items():
         if not location or not file.exists():
             raise ModelError(
                 f"{path}: its weights are in the external file '{plain(location)}', which is "
                 f"missing; put it into {path.parent}"
             )
+        if file.is_file() and file.stat().st_size < needed[location]:
+            raise ModelError(
+                f"{path}: its external file '{plain(location)}' has {file.stat().st_size} bytes, "
+                f"the weights need {needed[location]}; it was cut, copy it again"
+            )
     return found
+
+
+def _bytes(text: str) -> int:
+    # the checker judges what is no number
+    return int(text) if text.isdecimal() else 0
 
 
 def _check(path: Path) -> None:

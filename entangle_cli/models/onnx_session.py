@@ -31,6 +31,10 @@ _FAILURES = (
     RuntimeError,
     ValueError,
 )
+# "/src/core/file.cc:46 void f(int) ", and the same with a bare name for the function
+_SOURCE = re.compile(
+    r"(?:/\S*/)?\w+\.(?:cc|h):\d+ (?:[^()]*?::\w+\(.*?\)(?: const)? (?=[A-Z])|\w+ )"
+)
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _ONLY_FATAL = 4
 # numpy has no type for it, so onnxruntime cannot hand it out
@@ -170,5 +174,5 @@ def _lengths(shape: Sequence) -> tuple[int | None, ...]:
 def first_sentence(error: Exception) -> str:
     """What onnxruntime says, without its code, its stack and everything after the first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = plain(_PREFIX.sub("", lines[0])) if lines else type(error).__name__
+    text = plain(_SOURCE.sub("", _PREFIX.sub("", lines[0]))) if lines else type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."

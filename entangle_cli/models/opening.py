@@ -45,3 +45,5 @@ def _check_readable(path: Path) -> None:
         raise ModelError(f"{path}: not an ordinary file")
     if not os.access(path, os.R_OK):
         raise ModelError(f"{path}: permission denied")
+    if any("\ud800" <= character <= "\udfff" for character in str(path)):
+        raise ModelError(f"{path}: its name is not UTF-8, which the readers need; rename it")

@@ -53,6 +53,20 @@ def order_checkpoints(paths: Sequence[Path]) -> list[Checkpoint]:
     return ordered
 
 
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each of several files: the file's own, after as many folders as tell it apart."""
+    return [_distinct_name(path, paths) for path in paths]
+
+
+def _distinct_name(path: Path, among: Sequence[Path]) -> str:
+    depth = 1
+    while depth < len(path.parts) and any(
+        other != path and other.parts[-depth:] == path.parts[-depth:] for other in among
+    ):
+        depth += 1
+    return "/".join(path.parts[-depth:])
+
+
 def _opened(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]

@@ -57,8 +57,14 @@ def running_reason(error: BaseException) -> str:
     reports = [
         m.group(1) for line in lines if (m := re.match(r"[\w.]*(?:Error|Exception): (.+)", line))
     ]
-    line = reports[-1] if reports else lines[0] if lines else type(error).__name__
+    line = reports[-1] if reports else _failed_code(lines) or (lines or [type(error).__name__])[0]
     return line if len(line) <= 200 else line[:197] + "..."
+
+
+def _failed_code(lines: list[str]) -> str | None:
+    """The line of the network's code that an interpreter's report without a reason points at."""
+    mark = next((i for i, line in enumerate(lines) if line.endswith("<--- HERE")), 0)
+    return f"its code {lines[mark - 1]!r} fails" if mark else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -60,13 +60,13 @@ def blocks(count: int, dimension: int) -> Iterator[slice]:
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
-def squared_lengths(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
-    """Sum of squares of ``x - y`` for every row of a block, ``(p, d)`` to ``(p,)``."""
-    squares = (x - y).square_()
-    lacking = block_rows(x.shape[1]) - len(x)
+def squared_lengths(rows: Tensor) -> Tensor:
+    """Sum of squares of every row of a block ``(p, d)``, ``(p,)``; overwrites the block."""
+    squares = rows.square_()
+    lacking = block_rows(rows.shape[1]) - len(rows)
     if lacking:
         squares = torch.nn.functional.pad(squares, (0, 0, 0, lacking))
-    return squares.sum(1)[: len(x)]
+    return squares.sum(1)[: len(rows)]
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ class Coordinates:
     def distances(self, x: Tensor, y: Tensor, zero: Tensor) -> Tensor:
         """True distances of pairs from their exact coordinates, ``(p, d)``, ``(p, d)`` to ``(p,)``.
 
-        ``zero`` ``(p,)``: a side of the pair is a zero vector.
+        ``zero`` ``(p,)``: a side of the pair is a zero vector. Overwrites ``x``.
         """
-        squares = squared_lengths(x, y)
+        squares = squared_lengths(x.sub_(y))
         if self.metric == "cosine":
             return squares.mul_(0.5).masked_fill_(zero, 1.0)
         return squares.sqrt_().mul_(self.unit)

@@ -98,10 +98,10 @@ def pair_distances(
     is ascending.
     """
     distances = np.empty(len(rows))
+    zero = (queries.factors[rows] == 0) | (points.factors[columns] == 0)
     for part in blocks(len(rows), points.dimension):
-        few, repeat = np.unique(rows[part], return_inverse=True)
-        repeat = torch.from_numpy(repeat).to(points.factors.device)
+        few = np.unique(rows[part])
+        repeat = torch.from_numpy(np.searchsorted(few, rows[part])).to(zero.device)
         x, y = queries.exact(few).index_select(0, repeat), points.exact(columns[part])
-        zero = (queries.factors[rows[part]] == 0) | (points.factors[columns[part]] == 0)
-        distances[part] = points.coordinates.distances(x, y, zero).cpu().numpy()
+        distances[part] = points.coordinates.distances(x, y, zero[part]).cpu().numpy()
     return distances
