@@ -53,7 +53,8 @@ def _answering(command: Callable[..., None]) -> Callable[..., None]:
             line = "stopped; what was committed is kept, the same command resumes"
             code = getattr(stop, "exit_code", 128 + signal.SIGINT)
         except BrokenPipeError:
-            raise
+            # the reader of our stdout is gone (| head); nothing is left to say
+            raise typer.Exit(0) from None
         except (OSError, MemoryError) as error:
             line, code = _out_of_our_hands(error)
         else:
@@ -113,9 +114,6 @@ def main() -> None:
     _open_streams()
     try:
         app()
-    except BrokenPipeError:
-        # the reader of our stdout is gone (| head); nothing is left to say
-        sys.exit(0)
     finally:
         _let_go_of_stdout()
 
@@ -123,9 +121,9 @@ def main() -> None:
 def _open_streams() -> None:
     """Streams that accept any text: a closed one becomes a sink, odd characters become escapes."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w")
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w")
     sys.stdout.reconfigure(errors="backslashreplace")
 
 

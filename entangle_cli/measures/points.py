@@ -28,6 +28,7 @@ from entangle_cli.neighbors.distances import squared_norms, unit_vectors
 
 # A centered float64 copy is kept where it is small; otherwise rows are converted again when needed
 KEEP_BYTES = 1 << 26
+_SMALLEST, _LARGEST = 1e-150, 1e150
 
 
 @dataclass
@@ -145,7 +146,8 @@ def prepare(
     memory-mapped file there instead of into memory.
 
     Raises:
-        MeasureError: shapes that do not fit, fewer than two points, a non-finite value.
+        MeasureError: shapes that do not fit, fewer than two points, a non-finite value, a spread
+            whose square is out of range.
     """
     if metric not in ("euclidean", "cosine"):
         raise MeasureError(f"metric {metric!r} is unknown; use 'euclidean' or 'cosine'")
@@ -159,6 +161,10 @@ def prepare(
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.argsort(inverse, kind="stable")
     center, spread, zero = survey(source, metric)
+    if metric == "euclidean" and spread > 0 and not _SMALLEST < spread < _LARGEST:
+        raise MeasureError(
+            f"points spread over {spread:.1e}, whose square float64 cannot hold; scale them"
+        )
     scale = 1.0
     if metric == "euclidean" and spread > 0:
         scale = 2.0 ** -math.floor(math.log2(spread))

@@ -164,6 +164,18 @@ def test_clusters_below_the_resolution_of_float32_are_resolved(rechecked):
     assert (found.indices // 1000 == (np.arange(0, 4000, 400) // 1000)[:, None]).all()
 
 
+def test_candidates_dropped_on_the_way_are_not_forgotten(monkeypatch, rechecked):
+    generator = np.random.default_rng(4)
+    points = np.concatenate(
+        [generator.normal(size=(20, 32)), 1 + 1e-7 * generator.normal(size=(3000, 32))]
+    )
+    monkeypatch.setattr(
+        search, "sample_threshold", lambda scores, *_: scores.new_full((len(scores),), -torch.inf)
+    )
+    assert_exact(points, points[20:30], 20, "euclidean", tolerance=1e-7)
+    assert sum(rechecked) == 10
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_results_do_not_depend_on_the_sizes_of_blocks(metric, monkeypatch):
     generator = np.random.default_rng(5)
@@ -187,8 +199,14 @@ def test_results_do_not_depend_on_the_sizes_of_blocks(metric, monkeypatch):
 
 def test_long_rows_have_the_same_distance_alone_and_together():
     points = np.random.default_rng(6).normal(size=(6, 70_000)).astype(np.float32)
-    index = ExactIndex(points)
-    together, alone = index.query(points, k=6), index.query(points[4:5], k=6)
+    threads = torch.get_num_threads()
+    # only then does torch share the sum of a single row among them
+    torch.set_num_threads(2)
+    try:
+        index = ExactIndex(points)
+        together, alone = index.query(points, k=6), index.query(points[4:5], k=6)
+    finally:
+        torch.set_num_threads(threads)
     assert alone.distances.tobytes() == together.distances[4].tobytes()
 
 
