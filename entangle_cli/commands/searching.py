@@ -47,17 +47,19 @@ class Searching:
         """The neighbors of each of ``others`` among ``train``, per layer."""
         found: list[dict[str, Neighbors]] = [{} for _ in others]
         self.terminal.start("looking for neighbors", len(layers) * len(others))
+        queries = sum(other.rows for other in others)
         for layer in layers:
-            index = None
+            index, notes = None, []
             for by_layer, other in zip(found, others, strict=True):
                 identity = self._identity(train, other, layer)
                 kept = self._store.read(identity)
                 if kept is None:
-                    index = index or self._index(train, layer, sum(one.rows for one in others))
+                    index = index or self._index(train, layer, queries, notes)
                     kept = self._query(index, train, other, layer)
                     self._store.write(identity, kept)
                 by_layer[layer] = kept
                 self.terminal.advance()
+            self._note(layer, notes)
         self.terminal.finish()
         self._note_missing(found)
         return found
@@ -70,9 +72,10 @@ class Searching:
             else:
                 self.notes.append(f"layer {layer}: {text}")
 
-    def _index(self, train: ActivationFile, layer: str, queries: int) -> "NeighborIndex":
-        notes: list[str] = []
-        index = build_index(
+    def _index(
+        self, train: ActivationFile, layer: str, queries: int, notes: list[str]
+    ) -> "NeighborIndex":
+        return build_index(
             train.points(layer),
             metric=self.asked.metric,
             method=self.asked.method,
@@ -81,8 +84,6 @@ class Searching:
             seed=self.run.seed,
             notes=notes,
         )
-        self._note(layer, notes)
-        return index
 
     def _query(
         self, index: "NeighborIndex", train: ActivationFile, other: ActivationFile, layer: str
