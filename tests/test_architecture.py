@@ -25,8 +25,10 @@ MAY_IMPORT = {
     "activations": GROUND | {"models", "datasets"},
     "neighbors": GROUND,
     "measures": GROUND | {"neighbors"},
+    "report": GROUND | {"results"},
     "training": GROUND | {"datasets", "measures"},
-    "commands": ROOT | {"models", "datasets", "activations", "neighbors", "measures", "training"},
+    "commands": ROOT
+    | {"models", "datasets", "activations", "neighbors", "measures", "training", "report"},
     "app": ROOT | {"commands"},
     "__main__": {"app"},
 }

@@ -125,11 +125,13 @@ def dknn_and_show(
     """Judge, write the files, print the result; ``explain``: inputs, and how many of the worst."""
     from entangle_cli.commands.console import show
     from entangle_cli.commands.dknn_answer import answer, tables
+    from entangle_cli.commands.dknn_figures import draw_explanations
     from entangle_cli.commands.dknn_run import run_dknn
 
     found = run_dknn(model, data, project, run, asked, terminal)
     result = answer(found, explain=explain[0], worst=explain[1])
     written = result.write(run.output)
+    written += draw_explanations(found, *explain, run.output / "figures", terminal)
     for note in result.notes:
         terminal.note(f"note: {note}")
     show(result, format, tables(found, *explain))

@@ -28,7 +28,7 @@ def answer(found: Found, *, explain: Sequence[int], worst: int) -> Result:
     for judged in found.sets:
         name = judged.dataset.name
         result.rows.append({"set": name} | judged.evaluation.summary())
-        result.tables[f"dknn-{_file_stem(name)}"] = input_rows(judged)
+        result.tables[f"dknn-{file_stem(name)}"] = input_rows(judged)
         if judged.evaluation.correct is not None:
             bins[name] = [vars(one) for one in reliability_of(judged)]
     result.provenance["reliability"] = bins
@@ -36,7 +36,7 @@ def answer(found: Found, *, explain: Sequence[int], worst: int) -> Result:
         {"set": name} | one for name, rows in bins.items() for one in rows
     ]
     for judged, rows in explained(found, explain, worst):
-        stem = f"dknn-{_file_stem(judged.dataset.name)}-exemplars"
+        stem = f"dknn-{file_stem(judged.dataset.name)}-exemplars"
         result.tables[stem] = [row for index in rows for row in exemplar_rows(found, judged, index)]
     return result
 
@@ -150,20 +150,27 @@ def _reliability(judged: JudgedSet) -> "Table":
     return table
 
 
-def _explanation(found: Found, judged: JudgedSet, index: int) -> "Table":
+def explanation_title(found: Found, judged: JudgedSet, index: int) -> str:
+    """What is said of one input: its label, both predictions, credibility and confidence."""
     joint, evaluation = judged.evaluation.joint, judged.evaluation
     names = found.train.class_names
     label = None if evaluation.labels is None else evaluation.labels[index]
     model = None if evaluation.model_prediction is None else evaluation.model_prediction[index]
-    table = new_table(
-        f"{judged.dataset.name}[{index}] {judged.dataset.ids[index]}: label {_name(label, names)}, "
-        f"model {_name(model, names)}, DkNN {_name(joint.prediction[index], names)}, credibility "
+    return (
+        f"{judged.dataset.name}[{index}] {judged.dataset.ids[index]}: label "
+        f"{name_of(label, names)}, model {name_of(model, names)}, DkNN "
+        f"{name_of(joint.prediction[index], names)}, credibility "
         f"{joint.credibility[index]:.4f}, confidence {joint.confidence[index]:.4f}"
     )
+
+
+def _explanation(found: Found, judged: JudgedSet, index: int) -> "Table":
+    names = found.train.class_names
+    table = new_table(explanation_title(found, judged, index))
     for heading in ("layer", "labels among the neighbors", "nearest training inputs"):
         table.add_column(heading)
     for one in exemplars(judged.neighbors, found.train.labels, index, count=_SHOWN):
-        counts = ", ".join(f"{_name(value, names)} x {n}" for value, n in one.label_counts)
+        counts = ", ".join(f"{name_of(value, names)} x {n}" for value, n in one.label_counts)
         table.add_row(plain_text(one.layer), plain_text(counts), plain_text(_nearest(found, one)))
     return table
 
@@ -171,16 +178,18 @@ def _explanation(found: Found, judged: JudgedSet, index: int) -> "Table":
 def _nearest(found: Found, one: LayerExemplars) -> str:
     names, ids = found.train.class_names, found.train.ids
     return ", ".join(
-        f"{ids[int(i)]} ({_name(label, names)}, {distance:.3g})"
+        f"{ids[int(i)]} ({name_of(label, names)}, {distance:.3g})"
         for i, label, distance in zip(one.indices, one.labels, one.distances, strict=True)
     )
 
 
-def _name(label: int | np.integer | None, names: tuple[str, ...] | None) -> str:
+def name_of(label: int | np.integer | None, names: tuple[str, ...] | None) -> str:
+    """A class by its name, by its number where it has none."""
     if label is None or label < 0:
         return "unknown"
     return names[label] if names is not None and label < len(names) else str(label)
 
 
-def _file_stem(name: str) -> str:
+def file_stem(name: str) -> str:
+    """A data set's name as part of a file name."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

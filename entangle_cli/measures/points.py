@@ -149,25 +149,11 @@ def prepare(
         MeasureError: shapes that do not fit, fewer than two points, a non-finite value, a spread
             whose square is out of range.
     """
-    if metric not in ("euclidean", "cosine"):
-        raise MeasureError(f"metric {metric!r} is unknown; use 'euclidean' or 'cosine'")
-    source, labels = as_source(points), as_labels(labels)
-    if len(source) != len(labels):
-        raise MeasureError(
-            f"{len(source)} points but {len(labels)} labels; give one label per point"
-        )
-    if len(source) < 2:
-        raise MeasureError(f"{len(source)} points; a neighbor measure needs at least 2")
+    source, labels = _checked(points, labels, metric)
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.argsort(inverse, kind="stable")
     center, spread, zero = survey(source, metric)
-    if metric == "euclidean" and spread > 0 and not _SMALLEST < spread < _LARGEST:
-        raise MeasureError(
-            f"points spread over {spread:.1e}, whose square float64 cannot hold; scale them"
-        )
-    scale = 1.0
-    if metric == "euclidean" and spread > 0:
-        scale = 2.0 ** -math.floor(math.log2(spread))
+    scale = _scale(spread) if metric == "euclidean" else 1.0
     copies = first_copies(source)
     duplicates = int((copies != np.arange(len(copies))).sum())
     device = torch.device(device)
@@ -185,6 +171,32 @@ def prepare(
         duplicates=duplicates,
         constant=spread == 0,
     )
+
+
+def _checked(
+    points: np.ndarray | Tensor, labels: np.ndarray | Tensor, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
+    if metric not in ("euclidean", "cosine"):
+        raise MeasureError(f"metric {metric!r} is unknown; use 'euclidean' or 'cosine'")
+    source, labels = as_source(points), as_labels(labels)
+    if len(source) != len(labels):
+        raise MeasureError(
+            f"{len(source)} points but {len(labels)} labels; give one label per point"
+        )
+    if len(source) < 2:
+        raise MeasureError(f"{len(source)} points; a neighbor measure needs at least 2")
+    return source, labels
+
+
+def _scale(spread: float) -> float:
+    """A power of two that brings the spread of the points near one, so that squares stay exact."""
+    if spread == 0:
+        return 1.0
+    if not _SMALLEST < spread < _LARGEST:
+        raise MeasureError(
+            f"points spread over {spread:.1e}, whose square float64 cannot hold; scale them"
+        )
+    return 2.0 ** -math.floor(math.log2(spread))
 
 
 def _working_copy(

@@ -86,6 +86,7 @@ def test_an_explanation_names_labels_and_training_inputs(entangle, project):
     assert "train/" in found.stdout
     exemplars = read_csv(project / "entangle-out" / "dknn-test-exemplars.csv")
     assert {one["index"] for one in exemplars} == {"3"}
+    assert (project / "entangle-out" / "figures" / "dknn-test-3.png").stat().st_size > 1000
     distances = [float(one["distance"]) for one in exemplars if one["layer"] == "fc2"]
     assert distances == sorted(distances)
 

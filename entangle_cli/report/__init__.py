@@ -1,0 +1,1 @@
+"""Figures from results alone; nothing here computes. Needs the extra ``report``."""
