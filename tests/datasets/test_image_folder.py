@@ -134,8 +134,27 @@ def test_a_damaged_table_is_refused(tmp_path, tiny, lines, message):
 
 def test_a_csv_named_itself_needs_its_columns(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="lacks a file_name or a label column"):
+    with pytest.raises(DataError, match="names no file_name and label columns"):
         open_dataset(str(tmp_path / "x.csv"))
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_columns_may_be_separated_as_spreadsheets_do(tmp_path, tiny, mark):
+    lines = (f"{number}.png{mark}{label}" for number, label in enumerate(tiny.labels))
+    _table(tmp_path, tiny, f"file_name{mark}label", *lines)
+    assert open_dataset(str(tmp_path)).labels.tolist() == list(tiny.labels)
+
+
+def test_a_labels_table_without_a_header_is_not_passed_over(tmp_path, tiny):
+    _table(tmp_path, tiny, *(f"{n}.png,{label}" for n, label in enumerate(tiny.labels)))
+    with pytest.raises(DataError, match=r"labels\.csv: its first line names no file_name"):
+        open_dataset(str(tmp_path))
+
+
+def test_a_negative_label_in_a_table_is_no_class_name(tmp_path, tiny):
+    _table(tmp_path, tiny, "file_name,label", "0.png,0", "1.png,-1")
+    with pytest.raises(DataError, match="label -1 of row 1 is negative"):
+        open_dataset(str(tmp_path))
 
 
 def test_conversions_are_counted(tmp_path, tiny):

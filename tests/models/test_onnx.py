@@ -118,6 +118,32 @@ def test_a_missing_external_file_is_named(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_an_external_file_that_was_cut_is_named(tmp_path):
+    path = tmp_path / "net.onnx"
+    onnx.save(files.mlp(), path, save_as_external_data=True, location="net.data", size_threshold=0)
+    (tmp_path / "net.data").write_bytes(b"abc")
+    with pytest.raises(ModelError, match=r"'net\.data' has 3 bytes, the weights need \d+"):
+        OnnxModel(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : /src/a_b.h:46 void a::b::F(const c::d<e>&, int) Opset 9",
+            "Opset 9",
+        ),
+        (
+            "Deserialize failed.utils.cc:7 GetData External: 3 bytes",
+            "Deserialize failed.External: 3 bytes",
+        ),
+        ("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got: 1 Expected: 3", "Got: 1 Expected: 3"),
+    ],
+)
+def test_onnxruntime_is_quoted_without_its_source_code(said, meant):
+    assert first_sentence(RuntimeError(said)) == meant
+
+
 def test_external_data_outside_the_folder_is_refused(tmp_path):
     (tmp_path / "secret").write_bytes(b"\0" * 1000)
     path = tmp_path / "inside" / "net.onnx"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from entangle_cli.errors import ModelError
-from entangle_cli.models.series import looks_like_model, order_checkpoints
+from entangle_cli.models.series import distinct_names, looks_like_model, order_checkpoints
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,12 @@ def test_checkpoints_are_ordered_by_the_step_in_their_names(names, steps):
 )
 def test_a_number_that_is_part_of_a_word_is_no_step(name, step):
     assert order_checkpoints([Path(name)])[0].step == step
+
+
+def test_only_names_that_collide_carry_their_folders():
+    paths = [Path("a/x/net.onnx"), Path("b/x/net.onnx"), Path("a/x/other.onnx")]
+    assert distinct_names(paths) == ["a/x/net.onnx", "b/x/net.onnx", "other.onnx"]
+    assert distinct_names([Path("net.onnx"), Path("b/net.onnx")]) == ["net.onnx", "b/net.onnx"]
 
 
 def test_formats_of_one_network_are_two_families():
