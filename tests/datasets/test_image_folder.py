@@ -87,10 +87,10 @@ def test_inside_goes_into_a_folder_of_an_archive(tmp_path, tiny):
         open_dataset(f"{path}::tow")
 
 
-def _table(folder, tiny, *lines):
+def _table(folder, tiny, *lines, name="metadata.csv"):
     for row in range(3):
         (folder / f"{row}.png").write_bytes(png_bytes(tiny.color[row]))
-    (folder / "metadata.csv").write_text("\n".join(lines))
+    (folder / name).write_text("\n".join(lines))
 
 
 def test_a_table_gives_text_labels_and_splits(tmp_path, tiny):
@@ -140,13 +140,13 @@ def test_a_csv_named_itself_needs_its_columns(tmp_path):
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 def test_columns_may_be_separated_as_spreadsheets_do(tmp_path, tiny, mark):
-    lines = (f"{number}.png{mark}{label}" for number, label in enumerate(tiny.labels))
+    lines = (f"{row}.png{mark}{label}" for row, label in enumerate((2, 0, 1)))
     _table(tmp_path, tiny, f"file_name{mark}label", *lines)
-    assert open_dataset(str(tmp_path)).labels.tolist() == list(tiny.labels)
+    assert open_dataset(str(tmp_path)).labels.tolist() == [2, 0, 1]
 
 
 def test_a_labels_table_without_a_header_is_not_passed_over(tmp_path, tiny):
-    _table(tmp_path, tiny, *(f"{n}.png,{label}" for n, label in enumerate(tiny.labels)))
+    _table(tmp_path, tiny, "0.png,2", "1.png,0", "2.png,1", name="labels.csv")
     with pytest.raises(DataError, match=r"labels\.csv: its first line names no file_name"):
         open_dataset(str(tmp_path))
 

@@ -210,3 +210,10 @@ def test_temperatures_out_of_range_are_refused(temperature):
 def test_unknown_options_are_refused(option):
     with pytest.raises(MeasureError, match=f"{option} 'best' is unknown"):
         soft_nearest_neighbor_loss(*mixture(10), temperature=1.0, **{option: "best"})
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_points_whose_squares_leave_the_range_of_numbers_are_refused(size):
+    points = np.random.default_rng(0).normal(size=(8, 2)) * size
+    with pytest.raises(MeasureError, match="whose square float64 cannot hold; scale them"):
+        soft_nearest_neighbor_loss(points, np.arange(8) % 2)

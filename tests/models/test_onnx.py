@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from entangle_cli.errors import ModelError
 from entangle_cli.models.onnx import OnnxModel
+from entangle_cli.models.onnx_session import first_sentence
 
 N = 5
 
@@ -130,7 +131,7 @@ def test_an_external_file_that_was_cut_is_named(tmp_path):
     ("said", "meant"),
     [
         (
-            "[ONNXRuntimeError] : 1 : FAIL : /src/a_b.h:46 void a::b::F(const c::d<e>&, int) Opset 9",
+            "[ONNXRuntimeError] : 1 : FAIL : /src/a_b.h:46 void a::b::F(const c<d>&, int) Opset 9",
             "Opset 9",
         ),
         (
