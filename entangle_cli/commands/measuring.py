@@ -166,12 +166,12 @@ def _measure_stored(measuring: Measuring, path: Path) -> None:
         )
     measuring.terminal.start(f"measuring {path.name}", len(stored.layers))
     layers = ((layer.name, stored.points(layer.name)) for layer in stored.layers)
-    measuring.add_rows(layers, _labels(stored.labels, path.name), path.name)
+    measuring.add_rows(layers, every_label(stored.labels, path.name), path.name)
     measuring.terminal.finish()
 
 
 def _measure_data(measuring: Measuring, dataset: "Dataset") -> None:
-    labels = _labels(dataset.labels, dataset.name)
+    labels = every_label(dataset.labels, dataset.name)
     measuring.terminal.start(f"measuring {dataset.name}", 1)
     measuring.add_rows(_input_points(measuring, dataset), labels, dataset.name)
     measuring.terminal.finish()
@@ -183,11 +183,21 @@ def _input_points(measuring: Measuring, dataset: "Dataset") -> "Points":
     yield INPUT, raw_points(dataset, scratch=measuring.scratch)
 
 
-def _labels(labels: "np.ndarray | None", name: str) -> "np.ndarray":
-    if labels is None or (labels < 0).all():
+def every_label(labels: "np.ndarray | None", name: str) -> "np.ndarray":
+    """The labels of a set in which every sample has one.
+
+    Raises:
+        MeasureError: some or all samples have none; -1 is no class.
+    """
+    missing = 0 if labels is None else int((labels < 0).sum())
+    if labels is None or missing == len(labels):
         raise MeasureError(
             f"{name}: has no labels, which entanglement is about; give class folders, or an "
             "archive with labels"
+        )
+    if missing:
+        raise MeasureError(
+            f"{name}: {missing} of {len(labels)} samples have no label; leave them out"
         )
     return labels
 
@@ -195,7 +205,7 @@ def _labels(labels: "np.ndarray | None", name: str) -> "np.ndarray":
 def _measure_checkpoints(
     measuring: Measuring, paths: Sequence[Path], dataset: "Dataset", project: Project
 ) -> None:
-    _labels(dataset.labels, dataset.name)
+    every_label(dataset.labels, dataset.name)
     checkpoints = order_checkpoints(paths)
     names = distinct_names([checkpoint.path for checkpoint in checkpoints])
     preprocessing = family_preprocessing(checkpoints, dataset, project, measuring.run)

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from entangle_cli.commands.measuring import every_label
+from entangle_cli.errors import MeasureError
+
 ROW_KEYS = (
     "model step layer dim n classes snnl temperature ceiling entanglement boundary knn_accuracy"
 ).split()
@@ -194,3 +197,16 @@ def test_one_sample_per_class_is_refused(entangle, project):
     assert found.code == 2
     assert found.stdout == ""
     assert "class" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "some.h5: has no labels"),
+        (np.array([-1, -1]), "some.h5: has no labels"),
+        (np.array([0, -1, 1]), "some.h5: 1 of 3 samples have no label"),
+    ],
+)
+def test_a_missing_label_is_no_class_of_its_own(labels, message):
+    with pytest.raises(MeasureError, match=message):
+        every_label(labels, "some.h5")

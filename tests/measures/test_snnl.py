@@ -216,4 +216,4 @@ def test_unknown_options_are_refused(option):
 def test_points_whose_squares_leave_the_range_of_numbers_are_refused(size):
     points = np.random.default_rng(0).normal(size=(8, 2)) * size
     with pytest.raises(MeasureError, match="whose square float64 cannot hold; scale them"):
-        soft_nearest_neighbor_loss(points, np.arange(8) % 2)
+        soft_nearest_neighbor_loss(points, np.arange(8) % 2, temperature=1.0)
