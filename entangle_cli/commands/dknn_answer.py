@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # training points named per layer in an explanation
 _SHOWN = 5
+# inputs of every set, the least credible first, whose exemplars are always written
+_ALWAYS = 10
 
 
 def answer(found: Found, *, explain: Sequence[int], worst: int) -> Result:
@@ -35,7 +37,7 @@ def answer(found: Found, *, explain: Sequence[int], worst: int) -> Result:
     result.tables["dknn-reliability"] = [
         {"set": name} | one for name, rows in bins.items() for one in rows
     ]
-    for judged, rows in explained(found, explain, worst):
+    for judged, rows in explained(found, explain, max(worst, _ALWAYS)):
         stem = f"dknn-{file_stem(judged.dataset.name)}-exemplars"
         result.tables[stem] = [row for index in rows for row in exemplar_rows(found, judged, index)]
     return result
