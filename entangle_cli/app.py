@@ -109,6 +109,8 @@ def main() -> None:
     # threads that spin while they wait make a shared machine many times slower; read by OpenMP
     # when torch is imported, which no command has done yet
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # remarks on its own future that torch writes past Python's warnings; read by torch likewise
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     _open_streams()

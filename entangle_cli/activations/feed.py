@@ -12,12 +12,16 @@ from entangle_cli.models import TensorSpec
 from entangle_cli.models.onnx_values import batch_axis
 from entangle_cli.text import plain
 
+# how a TorchScript schema describes a dictionary of tensors
+_DICTIONARY = "Dict[str, Tensor]"
+
 
 class Feed:
     """Batches of a data set in the order, types and shapes of a model's inputs.
 
     Images go through ``preprocessing``. Arrays go to the input of their name, or the only array
-    to the only input, and are cast where nothing is lost.
+    to the only input, and are cast where nothing is lost. A model whose only input is a dictionary
+    of tensors gets them all.
 
     Attributes:
         dataset: where the samples come from.
@@ -45,7 +49,7 @@ class Feed:
         else:
             self._names = self._match(list(dataset.arrays([0])))
 
-    def batch(self, start: int, stop: int) -> list[np.ndarray]:
+    def batch(self, start: int, stop: int) -> list[np.ndarray | dict[str, np.ndarray]]:
         """The inputs of samples ``start`` to ``stop - 1``.
 
         Raises:
@@ -58,12 +62,20 @@ class Feed:
         else:
             named = self.dataset.arrays(rows)
             names, arrays = self._names, [named[name] for name in self._names]
-        fitted = []
-        for name, array, spec in zip(names, arrays, self.inputs, strict=False):
-            where = f"{self.dataset.name}: {plain(name)!r}"
+        places = [f"{self.dataset.name}: {plain(name)!r}" for name in names]
+        for where, array in zip(places, arrays, strict=True):
             self._check_finite(where, array, rows)
-            fitted.append(shaped(where, typed(where, array, spec), spec, len(rows)))
-        return fitted
+        if self._by_name:
+            return [dict(zip(names, arrays, strict=True))]
+        return [
+            shaped(where, typed(where, array, spec), spec, len(rows))
+            for where, array, spec in zip(places, arrays, self.inputs, strict=False)
+        ]
+
+    @property
+    def _by_name(self) -> bool:
+        """Whether the model takes one dictionary, and the data set has what goes into one."""
+        return self.dataset.kind == "arrays" and [s.dtype for s in self.inputs] == [_DICTIONARY]
 
     def _check_images(self) -> None:
         if self.preprocessing is None:
@@ -78,6 +90,8 @@ class Feed:
 
     def _match(self, held: list[str]) -> tuple[str, ...]:
         """The arrays in the order of the inputs; optional inputs end where one is not given."""
+        if self._by_name:
+            return tuple(held)
         required = [spec.name for spec in self.inputs if not _optional(spec)]
         if len(held) == 1 and len(required) <= 1 and self.inputs:
             return tuple(held)
@@ -187,6 +201,7 @@ def _words(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join("n" if length is None else str(length) for length in shape) + ")"
 
 
-def row_bytes(inputs: Sequence[np.ndarray], rows: int) -> int:
+def row_bytes(inputs: Sequence[np.ndarray | dict[str, np.ndarray]], rows: int) -> int:
     """Bytes per sample of a batch of inputs, rounded up."""
-    return math.ceil(sum(array.nbytes for array in inputs) / rows)
+    groups = (list(x.values()) if isinstance(x, dict) else [x] for x in inputs)
+    return math.ceil(sum(array.nbytes for group in groups for array in group) / rows)

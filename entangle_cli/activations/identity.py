@@ -33,7 +33,7 @@ def content_identity(
         "layers": list(layers),
         "reduce": reduce,
         "dtype": dtype,
-        "device": str(getattr(model, "device", "cpu")).partition(":")[0],
+        "device": model.device.partition(":")[0],
         "engine": _engine(model.format),
     }
 

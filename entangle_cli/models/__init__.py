@@ -52,6 +52,8 @@ class Model(Protocol):
 
     path: Path
     format: Literal["onnx", "torchscript"]
+    # where it runs: cpu, cuda or cuda:1
+    device: str
     sha256: str
     inputs: tuple[TensorSpec, ...]
     # texts that the file carries by name, such as how to prepare its input

@@ -21,13 +21,14 @@ _SPELLINGS = {
     "attention": "mha native_multi_head_attention multi_head_attention_forward multiheadattention"
     " qattention",
     "encoderlayer": "transformer_encoder_layer_fwd",
-    # pooling; an average over all positions is `gap` however it was written
+    # pooling; an average over all positions is `gap` however it was written, and a maximum over
+    # any of them `maxpool`, since exporters do not tell the two apart
     "maxpool": "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices"
-    " max_pool3d_with_indices mkldnn_max_pool2d nhwcmaxpool quantized_max_pool2d",
+    " max_pool3d_with_indices mkldnn_max_pool2d nhwcmaxpool quantized_max_pool2d globalmaxpool"
+    " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d reducemax amax max.dim",
     "avgpool": "averagepool avg_pool1d avg_pool2d avg_pool3d qlinearaveragepool",
     "gap": "globalaveragepool mean reducemean adaptive_avg_pool1d adaptive_avg_pool2d"
     " adaptive_avg_pool3d qlinearglobalaveragepool qlinearreducemean",
-    "gmp": "globalmaxpool adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
     # normalisation
     "bn": "batchnorm batch_norm native_batch_norm native_batch_norm_legit batchnormalization"
     " native_batch_norm_legit_no_training cudnn_batch_norm batch_norm1d batch_norm2d batch_norm3d"
@@ -58,7 +59,7 @@ _SPELLINGS = {
     "mul": "multiply qlinearmul mul_relu mul_scalar",
     "div": "divide true_divide",
     "sum": "reducesum",
-    "max": "reducemax amax maximum",
+    "max": "maximum",
     "min": "reducemin amin minimum",
     "norm": "reducel2 linalg_vector_norm lpnormalization normalizer",
     "concat": "cat stack hstack vstack concatenate qlinearconcat cat_relu sequenceconcat"
@@ -103,11 +104,13 @@ WEIGHTED = frozenset("conv linear matmul embedding rnn bilinear attention encode
 def canonical(op_type: str) -> str:
     """The kind of an operation, from its ATen name, its ONNX type or a function's name.
 
-    Namespace, overload, case and the underscores of in-place and private operations are
-    ignored; an operation outside the vocabulary keeps its own lower-case name.
+    Namespace, case and the underscores of in-place and private operations are ignored, and so is
+    the overload, unless it does something else: the largest of two (``max.other``) or along an
+    axis (``max.dim``). An operation outside the vocabulary keeps its own lower-case name.
 
     >>> [canonical(x) for x in ("aten::relu_", "Gemm", "quantized::conv2d_relu.new", "Erf")]
     ['relu', 'linear', 'conv', 'erf']
     """
-    name = op_type.rsplit("::", 1)[-1].partition(".")[0].lower().strip("_")
-    return _CANONICAL.get(name, name)
+    overloaded = op_type.rsplit("::", 1)[-1].lower()
+    name = overloaded.partition(".")[0].strip("_")
+    return _CANONICAL.get(overloaded, _CANONICAL.get(name, name))

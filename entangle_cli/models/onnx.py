@@ -13,7 +13,7 @@ from entangle_cli.models import Layer
 from entangle_cli.models.onnx_batches import Batcher, open_batcher, trial_shapes
 from entangle_cli.models.onnx_file import read_file
 from entangle_cli.models.onnx_session import TapSession, providers_for
-from entangle_cli.models.onnx_values import as_float, conform, sample_count
+from entangle_cli.models.onnx_values import as_float, conform, sample_count, widened
 from entangle_cli.models.selection import NamedValue, name_layers
 from entangle_cli.text import plain, suggestion
 
@@ -52,6 +52,7 @@ class OnnxModel:
                 is not one that this onnxruntime knows.
         """
         self.path = Path(path)
+        self.device = device
         self._providers = providers_for(device)
         self._file = read_file(self.path)
         self.sha256, self.inputs = self._file.sha256, self._file.inputs
@@ -88,7 +89,8 @@ class OnnxModel:
     ) -> list[np.ndarray]:
         """Run one batch of any size: each layer goes to ``sink`` once, in execution order.
 
-        Returns the outputs that are tensors; sequences and maps are left out.
+        Returns the outputs that are tensors, half precision as float32; sequences and maps are
+        left out.
 
         Raises:
             ModelError: onnxruntime cannot run the network, the inputs do not fit, there is no
@@ -104,7 +106,7 @@ class OnnxModel:
             self._check_rows(tap, array.shape, rows)
         for tap, array in zip(taps, results, strict=False):
             sink(tap.layer.name, self._real(tap, array))
-        return results[len(taps) :]
+        return [widened(array) for array in results[len(taps) :]]
 
     def _read_taps(self) -> list[_Tap]:
         source, maker = self._file.network.source, self._file.node_names

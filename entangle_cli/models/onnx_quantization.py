@@ -27,7 +27,7 @@ _SCALE_AT = {
     "QLinearGlobalAveragePool": 3,
     "QLinearConcat": 0,
 }
-_HANDED_ON = (SHAPE_ONLY | {"maxpool", "gmp", "concat", "max", "min", "clip", "relu"}) - {
+_HANDED_ON = (SHAPE_ONLY | {"maxpool", "concat", "max", "min", "clip", "relu"}) - {
     "cast",
     "quantize",
     "dequantize",

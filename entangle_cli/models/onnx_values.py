@@ -79,6 +79,11 @@ def as_float(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32, copy=False)
 
 
+def widened(array: np.ndarray) -> np.ndarray:
+    """An output of half precision as float32, any other as it is."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
 def _typed(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
     wanted = np.dtype(np.float32 if spec.dtype == "bfloat16" else _numpy_type(spec))
     if array.dtype == wanted or (array.dtype.kind in "fiub" and spec.dtype in _FLOATS):

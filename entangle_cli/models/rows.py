@@ -18,11 +18,15 @@ _SMALL = frozenset({"ln", "gap", "add", "bn"})
 
 @dataclass
 class Row:
-    """One row of the default selection: a value, and the module call it is the result of."""
+    """One row of the default selection: a value, and the module call it is the result of.
+
+    ``joins``: the value is the sum of a residual connection, so the end of a block.
+    """
 
     value: int
     call: Call | None
     is_block: bool = False
+    joins: bool = False
 
 
 class _Walk:
@@ -76,7 +80,10 @@ class _Walk:
         op = self.network.ops[index]
         outs = [v for v in op.outs if v in self.flow]
         if outs and (op.kind not in SHAPE_ONLY or starts):
-            self.stretch = Row(outs[0], None)
+            self.stretch = Row(outs[0], None, joins=self._joins(op))
+
+    def _joins(self, op: Op) -> bool:
+        return op.kind == "add" and len({v for v in op.ins if v in self.flow}) > 1
 
     def _starts(self, index: int) -> bool:
         op = self.network.ops[index]
@@ -114,14 +121,14 @@ def _reads_flow(op: Op, flow: Flow) -> bool:
 def thin(rows: list[Row], names: list[str], kinds: list[str]) -> list[int]:
     """Positions of the rows to keep, at most `MOST_ROWS`.
 
-    First go the functional norms, means and sums, unless they are most of the network; then the
-    largest family of names is thinned evenly, its first and last kept; when no family is large,
-    all rows are thinned evenly.
+    First go the functional norms, means and added constants, unless they are most of the network;
+    then the largest family of names is thinned evenly, its first and last kept; when no family is
+    large, all rows are thinned evenly.
     """
     kept = list(range(len(rows)))
     if len(kept) <= MOST_ROWS:
         return kept
-    large = [i for i in kept if i == 0 or rows[i].call is not None or kinds[i] not in _SMALL]
+    large = [i for i in kept if i == 0 or not _is_small(rows[i], kinds[i])]
     if len(large) >= MOST_ROWS // 2:
         kept = large
     while len(kept) > MOST_ROWS:
@@ -135,6 +142,10 @@ def thin(rows: list[Row], names: list[str], kinds: list[str]) -> list[int]:
         dropped = set(largest) - set(_evenly(largest, wanted))
         kept = [i for i in kept if i not in dropped]
     return kept
+
+
+def _is_small(row: Row, kind: str) -> bool:
+    return kind in _SMALL and row.call is None and not row.joins
 
 
 def _evenly(items: list[int], count: int) -> list[int]:

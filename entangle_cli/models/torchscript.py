@@ -40,6 +40,7 @@ class TorchScriptModel:
 
     def __init__(self, path: str | Path, *, device: str = "cpu", trust: bool = False) -> None:
         self.path = Path(path)
+        self.device = device
         if (reason := refusal(self.path, trust=trust)) is not None:
             raise ModelError(f"{self.path}: {reason}")
         self._network = Network(self.path, device)

@@ -5,6 +5,7 @@ marks and taps of `torchscript_graph.TapGraph` say in which module call it happe
 can read its result later.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -70,6 +71,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.recording = Recording()
         self.numbers: dict[int, int] = {}
+        self._positions: set[int] = set()
         self._graph = graph
         self._kept: list[torch.Tensor] = []  # alive, so that an id means one tensor
         self._sharing: dict[int, dict[int, torch.Tensor]] = defaultdict(dict)
@@ -114,12 +116,15 @@ class _Recorder(TorchDispatchMode):
         ins = tuple(self.numbers[id(x)] for x in used if id(x) in self.numbers)
         if not ins or not made:  # does not depend on the data, or leaves it: a shape, a number
             return
-        kind = canonical(func.name())
+        kind = _kind(func.name(), made)
         weighted = kind in WEIGHTED and (
             any(id(x) not in self.numbers and x.ndim >= 2 for x in used) or _has_packed(args)
         )
         outs = tuple(self.number(x) for x in (*made, *self._rewritten(func, args, made)))
         self.recording.oplist.ops.append(Op(kind, ins, outs, tuple(self._scope), weighted))
+        if made[0].is_floating_point():
+            # integers beside real numbers say where those were found (max, sort, topk)
+            self._positions.update(self.number(x) for x in made if x.dtype == torch.int64)
 
     def receive(self, site: int, value: object) -> None:
         """Take what a tap or a mark brings."""
@@ -152,7 +157,7 @@ class _Recorder(TorchDispatchMode):
                 self._results = []
         for (firing, x), number in zip(known, numbers, strict=True):
             self.recording.shapes[firing] = tuple(x.shape)
-            if number not in self.recording.oplist.source:
+            if number not in self.recording.oplist.source and number not in self._positions:
                 self.recording.oplist.source[number] = len(self.recording.firings)
                 self.recording.firings.append(firing)
 
@@ -167,6 +172,14 @@ class _Recorder(TorchDispatchMode):
             ops[self._node_start :] = _merged(ops[self._node_start :], kind, self._results)
         elif len(self._results) == 1:
             _drop_last_views(ops, self._node_start, self._results[0])
+
+
+def _kind(operator: str, made: Sequence[torch.Tensor]) -> str:
+    kind = canonical(operator)
+    # an adaptive average that leaves several positions is what ONNX calls AveragePool
+    if kind == "gap" and "adaptive" in operator and math.prod(made[0].shape[2:]) > 1:
+        return "avgpool"
+    return kind
 
 
 def _memory(tensor: torch.Tensor) -> int:

@@ -65,6 +65,7 @@ class FakeModel:
 
     path: Path = Path("fake.onnx")
     format: str = "fake"
+    device: str = "cpu"
     sha256: str = "cd" * 32
     inputs: tuple[TensorSpec, ...] = (TensorSpec("x", "float32", (None, 4)),)
     notes: list[str] = field(default_factory=list)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import make_dataset
 
-from entangle_cli.activations.feed import Feed
+from entangle_cli.activations.feed import Feed, row_bytes
 from entangle_cli.datasets.preprocessing import Preprocessing
 from entangle_cli.errors import DataError
 from entangle_cli.models import TensorSpec
@@ -36,6 +36,13 @@ def test_arrays_go_to_the_inputs_of_their_names_in_the_models_order():
     assert found.dtype == np.int32
     assert np.array_equal(mask, ids % 2)
     assert np.array_equal(found, ids)
+
+
+def test_all_arrays_go_into_the_dictionary_that_a_model_takes():
+    (batch,) = feed([("input", "Dict[str, Tensor]", None)], ids=X, mask=X > 3).batch(2, 5)
+    assert batch.keys() == {"ids", "mask"}
+    assert np.array_equal(batch["ids"], X[2:5])
+    assert row_bytes([batch], 3) == 4 * 4 + 4
 
 
 def test_a_missing_array_is_named_with_those_that_exist():

@@ -285,6 +285,26 @@ def test_small_functional_rows_go_first():
     assert default(net.finish()) == ["stem", *(f"layers.{i}" for i in range(17)), "neck", "head"]
 
 
+def test_residual_sums_are_not_small():
+    net = Net()
+    last = net("conv", 0)
+    for _ in range(10):
+        net("conv", last)
+        net("conv")
+        last = net("add", (last, net.last))
+        net("conv")
+        last = net("conv")
+    net("add")
+    net("linear")
+    chosen = default(net.finish())
+    assert len(chosen) == 20
+    assert [name for name in chosen if ">add" in name] == [
+        f"conv#{4 * i + 3}>add" for i in range(10)
+    ]
+    assert chosen[0] == "conv#1"
+    assert chosen[-1] == "linear#1"
+
+
 def test_small_functional_rows_stay_where_they_are_most_of_the_network():
     chosen = default(stack(30, "ln"))
     assert len(chosen) == 20
@@ -329,6 +349,12 @@ def test_an_output_that_is_no_value_leaves_the_last_one():
         ("_max_pool2d", "maxpool"),
         ("aten::__and__", "and"),
         ("GlobalAveragePool", "gap"),
+        ("GlobalMaxPool", "maxpool"),
+        ("ReduceMax", "maxpool"),
+        ("aten::adaptive_max_pool2d", "maxpool"),
+        ("aten::max.dim", "maxpool"),
+        ("aten::max.other", "max"),
+        ("Max", "max"),
         ("NewOperation", "newoperation"),
     ],
 )

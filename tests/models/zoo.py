@@ -285,6 +285,25 @@ class CifarResNet(nn.Module):
         return self.linear(torch.flatten(x, 1))
 
 
+class Pools(nn.Module):
+    """Exporters write one and the same pooling as different operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv2 = nn.Conv2d(6, 8, 3, padding=1)
+        self.conv3 = nn.Conv2d(8, 10, 3, padding=1)
+        self.fc1 = nn.Linear(10, 24)
+        self.fc2 = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = F.adaptive_avg_pool2d(F.relu(self.conv1(x)), 8)
+        x = F.adaptive_max_pool2d(F.relu(self.conv2(x)), 4)
+        x = F.adaptive_max_pool2d(F.relu(self.conv3(x)), 1)
+        x = self.fc1(torch.flatten(x, 1))
+        return self.fc2(x.view(-1, 4, 6).amax(2))
+
+
 class InvertedResidual(nn.Module):
     """Expand, depthwise, project; a residual only where the shapes allow it."""
 
@@ -678,6 +697,12 @@ CASES = {
             VGG,
             IMAGE,
             ("features.2", "features.4", "features.7", "classifier.1", "classifier.3"),
+        ),
+        Case(
+            "pools",
+            Pools,
+            IMAGE,
+            ("conv1>avgpool", "conv2>maxpool", "conv3>maxpool", "fc1>maxpool", "fc2"),
         ),
         Case("mlp", mlp, ((1, 8, 8),), ("2", "4", "5")),
         Case("deep", deep, ((16,),), DEEP_ROWS, ("trace", "script", "onnx-legacy")),
