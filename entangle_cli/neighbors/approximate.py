@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from entangle_cli.errors import MeasureError
-from entangle_cli.neighbors.coordinates import as_points, blocks
+from entangle_cli.neighbors.coordinates import as_points
 from entangle_cli.neighbors.exact import ExactIndex
 from entangle_cli.neighbors.interface import Neighbors, check_metric, check_query
 from entangle_cli.neighbors.pointset import (
@@ -29,6 +29,7 @@ from entangle_cli.neighbors.pointset import (
     pair_distances,
     zero_vector_notes,
 )
+from entangle_cli.neighbors.projection import Projection
 from entangle_cli.neighbors.ranking import as_neighbors, nearest_pairs
 from entangle_cli.neighbors.recall import SAMPLE_QUERIES, sampled_recall
 from entangle_cli.progress import Progress, silent
@@ -38,11 +39,14 @@ GRAPH_NEIGHBORS = 30
 EPSILON = 0.2
 FEWEST_POINTS = 2 * GRAPH_NEIGHBORS
 BATCH_ROWS = 4096
+MORE_PROPOSALS = 2
 COMPILES = "pynndescent compiles its code on first use in a process, which takes about a minute"
 
 
 class ApproximateIndex:
-    """Points ``(n, d)`` in a graph that finds most of the nearest; holds a float32 copy of them.
+    """Points ``(n, d)`` in a graph that finds most of the nearest.
+
+    The graph holds float32 copies of the points, or of 256 principal coordinates of wide ones.
 
     The same points, seed and queries, asked together, get the same answer.
 
@@ -77,6 +81,13 @@ class ApproximateIndex:
             raise MeasureError(
                 f"{len(self._rows)} points that are not zero vectors; approximate search needs at "
                 f"least {FEWEST_POINTS}, use the exact one"
+            )
+        self._project = Projection(self._points, self._rows, seed=seed)
+        if self._project.width is not None:
+            self._notes.append(
+                f"approximate neighbors: the graph sees {self._project.width} principal "
+                f"coordinates of {self.dimension} ({100 * self._project.share:.0f} % of the "
+                "variance); distances are those of the points"
             )
         self._graph = self._build()
 
@@ -123,7 +134,7 @@ class ApproximateIndex:
         self._progress.start("building the neighbor graph (compiling takes about a minute)", 1)
         with self._warnings_as_notes():
             graph = pynndescent.NNDescent(
-                _matrix(self._points, self._rows),
+                self._project(self._points, self._rows),
                 metric="euclidean",
                 n_neighbors=GRAPH_NEIGHBORS,
                 random_state=self._seed,
@@ -160,12 +171,17 @@ class ApproximateIndex:
         if len(asked):
             with self._warnings_as_notes():
                 found, distances = self._graph.query(
-                    _matrix(queries, asked), k=min(more, len(self._rows)), epsilon=EPSILON
+                    self._project(queries, asked), k=self._asked(more), epsilon=EPSILON
                 )
             rows, place = np.nonzero((found >= 0) & np.isfinite(distances))
             pairs.append((asked[rows], self._rows[found[rows, place]]))
         rows, columns = (np.concatenate(side) for side in zip(*pairs, strict=True))
         return rows, columns
+
+    def _asked(self, k: int) -> int:
+        """Proposals for k neighbors: more where the graph sees only part of each point."""
+        factor = 1 if self._project.width is None else MORE_PROPOSALS
+        return min(factor * k, len(self._rows))
 
     def _report(self, found: Neighbors, points: np.ndarray, own: np.ndarray) -> None:
         if found.missing:
@@ -210,11 +226,3 @@ class _WarningsAsNotes(warnings.catch_warnings):
 
 def _every(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(rows, len(columns)), np.tile(columns, len(rows))
-
-
-def _matrix(points: PointSet, rows: np.ndarray) -> np.ndarray:
-    """Centered coordinates of some rows in float32: Euclidean there ranks like either metric."""
-    matrix = np.empty((len(rows), points.dimension), dtype=np.float32)
-    for part in blocks(*matrix.shape):
-        matrix[part] = points.centered(rows[part]).float().numpy()
-    return matrix
