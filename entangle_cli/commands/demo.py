@@ -42,8 +42,8 @@ def demo(
     """Train a small network on handwritten digits, save checkpoints, measure them. Offline."""
     from entangle_cli.commands.console import Terminal
     from entangle_cli.commands.dknn import dknn_and_show
+    from entangle_cli.commands.dknn_run import DkNNOptions
     from entangle_cli.commands.measure import measure_and_show
-    from entangle_cli.commands.searching import DkNNOptions
     from entangle_cli.project import read_project
 
     terminal = Terminal(quiet=quiet)

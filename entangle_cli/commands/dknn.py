@@ -10,7 +10,7 @@ from entangle_cli.commands.options import Knn, PValue, Zeros
 
 if TYPE_CHECKING:
     from entangle_cli.commands.console import Terminal
-    from entangle_cli.commands.searching import DkNNOptions
+    from entangle_cli.commands.dknn_run import DkNNOptions
     from entangle_cli.project import Project
 
 
@@ -74,7 +74,8 @@ def dknn(
     Prints a row per set and accuracy by credibility; writes a CSV per set with a row per input.
     """
     from entangle_cli.commands.console import Terminal
-    from entangle_cli.commands.searching import DkNNOptions
+    from entangle_cli.commands.dknn_run import DkNNOptions
+    from entangle_cli.commands.searching import SearchOptions
     from entangle_cli.project import find_project
 
     run = options.RunOptions(
@@ -91,9 +92,7 @@ def dknn(
         trust=trust,
     )
     asked = DkNNOptions(
-        k=k,
-        metric=metric.value,
-        method=knn.value,
+        search=SearchOptions(k=k, metric=metric.value, method=knn.value),
         p_value=p_value.value,
         zeros=zeros.value,
         per_class=per_class,

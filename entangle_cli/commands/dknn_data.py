@@ -6,27 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from entangle_cli.commands.console import Terminal
 from entangle_cli.datasets.overlap import shared_samples
 from entangle_cli.errors import UsageError
-from entangle_cli.models.series import Checkpoint, order_checkpoints
 from entangle_cli.project import Project
 from entangle_cli.text import plain
 
 if TYPE_CHECKING:
     from entangle_cli.datasets.dataset import Dataset
-
-
-def choose_checkpoint(model: str | None, project: Project, terminal: Terminal) -> Checkpoint:
-    """The one model that was named, or the last step of a series."""
-    paths = project.default_models() if model is None else project.model_paths(model)
-    if not paths:
-        raise UsageError("no model given: put one first, or name one in entangle.toml")
-    checkpoints = order_checkpoints(paths)
-    if len(checkpoints) > 1:
-        last = checkpoints[-1].path.name
-        terminal.note(f"{len(checkpoints)} checkpoints: took the last, {last}")
-    return checkpoints[-1]
 
 
 def data_names(data: tuple[str, str, list[str]], project: Project) -> tuple[str, str, list[str]]:

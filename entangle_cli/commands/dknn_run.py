@@ -1,7 +1,7 @@
 """What ``entangle dknn`` does, without its options and its tables."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,6 @@ from entangle_cli.commands.console import Terminal
 from entangle_cli.commands.dknn_data import (
     calibration_labels,
     check_overlap,
-    choose_checkpoint,
     data_names,
     known_labels,
     training_labels,
@@ -26,7 +25,8 @@ from entangle_cli.commands.preparing import (
     resolve_device,
 )
 from entangle_cli.commands.provenance import described, model_row, provenance, sanity
-from entangle_cli.commands.searching import DkNNOptions, Searching
+from entangle_cli.commands.searching import Searching, SearchOptions
+from entangle_cli.commands.sources import choose_checkpoint
 from entangle_cli.measures.dknn import label_counts, neighbor_labels
 from entangle_cli.measures.evaluation import (
     Evaluation,
@@ -43,6 +43,17 @@ from entangle_cli.results import Row
 if TYPE_CHECKING:
     from entangle_cli.datasets.dataset import Dataset
     from entangle_cli.models import Model
+
+
+@dataclass(frozen=True)
+class DkNNOptions:
+    """The options that only ``entangle dknn`` has."""
+
+    search: SearchOptions = field(default_factory=SearchOptions)
+    p_value: str = "paper"
+    zeros: str = "keep"
+    per_class: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ class _Work:
         self.model, self.project, self.run, self.asked = model, project, run, asked
         self.terminal = terminal
         self.notes: list[str] = []
-        self._searching = Searching(run, asked, terminal, self.notes)
+        self._searching = Searching(run, asked.search, terminal, self.notes)
 
     def judge(
         self, train: "Dataset", calib: "Dataset", tests: Sequence["Dataset"], step: int | None
@@ -142,7 +153,7 @@ class _Work:
         calibration = calibrate(
             counts,
             labels,
-            k=self.asked.k,
+            k=self.asked.search.k,
             zeros=self.asked.zeros,
             per_class=self.asked.per_class,
         )
@@ -180,7 +191,11 @@ class _Work:
         tests: Sequence["Dataset"],
     ) -> Row:
         return provenance(
-            **asdict(self.asked),
+            **asdict(self.asked.search),
+            p_value=self.asked.p_value,
+            zeros=self.asked.zeros,
+            per_class=self.asked.per_class,
+            force=self.asked.force,
             seed=self.run.seed,
             layers=list(calibration.layers),
             calibration=calibration.joint.describe(),

@@ -20,23 +20,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DkNNOptions:
-    """The options that only ``entangle dknn`` has."""
+class SearchOptions:
+    """Which neighbors, and how they are found."""
 
     k: int = 75
     metric: str = "cosine"
     method: str = "auto"
-    p_value: str = "paper"
-    zeros: str = "keep"
-    per_class: bool = False
-    force: bool = False
 
 
 class Searching:
     """Searches under one set of options; an index is built only when a list is not on disk."""
 
     def __init__(
-        self, run: RunOptions, asked: DkNNOptions, terminal: Terminal, notes: list[str]
+        self, run: RunOptions, asked: SearchOptions, terminal: Terminal, notes: list[str]
     ) -> None:
         self.run, self.asked, self.terminal, self.notes = run, asked, terminal, notes
         self._store = NeighborStore(run.output / "neighbors")

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from entangle_cli.commands.console import Terminal
 from entangle_cli.errors import UsageError
-from entangle_cli.models.series import looks_like_model
+from entangle_cli.models.series import Checkpoint, looks_like_model, order_checkpoints
 from entangle_cli.project import Project
 
 
@@ -35,6 +36,18 @@ def split_sources(sources: Sequence[str], project: Project) -> tuple[list[Path],
             )
         data = "test"
     return models, data
+
+
+def choose_checkpoint(model: str | None, project: Project, terminal: Terminal) -> Checkpoint:
+    """The one model that was named, or the last step of a series."""
+    paths = project.default_models() if model is None else project.model_paths(model)
+    if not paths:
+        raise UsageError("no model given: put one first, or name one in entangle.toml")
+    checkpoints = order_checkpoints(paths)
+    if len(checkpoints) > 1:
+        last = checkpoints[-1].path.name
+        terminal.note(f"{len(checkpoints)} checkpoints: took the last, {last}")
+    return checkpoints[-1]
 
 
 def names_model(word: str, project: Project) -> bool:
