@@ -6,7 +6,8 @@
     ├── DataError            a data set, its labels, its preprocessing
     ├── StoreError           an activation file
     ├── MeasureError         points or labels that a measure is not defined for
-    └── StoppedEarly         exit code 3: partly done, what is committed is kept
+    ├── StoppedEarly         exit code 3: partly done, what is committed is kept
+    └── GateFailed           exit code 4: done, but a ``--fail-if`` condition holds
 
 A message is one line: what was given, what was found, what to do.
 """
@@ -42,3 +43,9 @@ class StoppedEarly(EntangleError):
     """The work was cut short; everything committed is kept and the same command resumes."""
 
     exit_code = 3
+
+
+class GateFailed(EntangleError):
+    """The work is done and its results stand, but a ``--fail-if`` condition holds."""
+
+    exit_code = 4

@@ -123,11 +123,12 @@ def _shown(value: float, gate: Gate) -> str:
     return text if _COMPARE[gate.comparison](float(text), gate.number) else repr(value)
 
 
-def _number(value: Any) -> Real | None:
-    """The value itself where it is a number that can be compared."""
+def _number(value: Any) -> float | None:
+    """The value where it is a number that can be compared."""
     if not isinstance(value, Real) or isinstance(value, bool) or math.isnan(value):
         return None
-    return value
+    # a float32 would be compared with the limit rounded to float32
+    return float(value)
 
 
 def _no_gate(text: str, known: Sequence[str]) -> str:

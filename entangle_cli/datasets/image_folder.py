@@ -32,8 +32,7 @@ from entangle_cli.datasets.reference import (
     no_inside,
     no_split,
 )
-from entangle_cli.datasets.signature import regular_file
-from entangle_cli.datasets.trees import Tree, open_tree
+from entangle_cli.datasets.trees import Tree, file_bytes, open_tree
 from entangle_cli.errors import DataError
 
 
@@ -84,8 +83,8 @@ def read_image_file(reference: Reference) -> Dataset:
     """
     no_split(reference, "an image")
     no_inside(reference, "an image")
-    path = regular_file(reference.path)
-    tree = Tree(str(path.parent), (path.name,), lambda _: path.read_bytes())
+    path = reference.path
+    tree = Tree(str(path.parent), (path.name,), lambda _: file_bytes(path))
     return _dataset(reference, Listing(tree, (path.name,), None, None))
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import stat
 import zlib
 from pathlib import Path
@@ -25,15 +26,16 @@ _MAGIC: tuple[tuple[bytes, Signature], ...] = (
     (b"BM", "image"),
     (b"II*\x00", "image"),
     (b"MM\x00*", "image"),
-    (b"P4\n", "image"),
-    (b"P5\n", "image"),
-    (b"P6\n", "image"),
+    (b"II+\x00", "image"),
+    (b"MM\x00+", "image"),
     (b"\x1f\x8b", "gzip"),
     (b"\x80\x02", "pickle"),
     (b"\x80\x03", "pickle"),
     (b"\x80\x04", "pickle"),
     (b"\x80\x05", "pickle"),
 )
+# portable bitmaps: a digit, then the width or a comment
+_PORTABLE = re.compile(rb"P[1-6]\s+[#0-9]")
 _IDX_TYPES = (0x08, 0x09, 0x0B, 0x0C, 0x0D, 0x0E)
 _HEAD = 512
 
@@ -74,7 +76,7 @@ def signature_of(path: Path) -> Signature:
     for magic, found in _MAGIC:
         if head.startswith(magic):
             return "idx" if found == "gzip" and is_idx(_gunzipped(path)) else found
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+    if _PORTABLE.match(head) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return "image"
     if is_idx(head):
         return "idx"

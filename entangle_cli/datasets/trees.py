@@ -68,7 +68,7 @@ def _folder(root: Path) -> Tree:
         # a class folder may be a link to a folder elsewhere; one level keeps loops out
         for linked in (f for f in folders if os.path.islink(os.path.join(folder, f))):
             names += [f"{start}{linked}/{n}" for n in _listed(os.path.join(folder, linked))]
-    return Tree(str(root), _ordered(names), lambda name: _file_bytes(root / name))
+    return Tree(str(root), _ordered(names), lambda name: file_bytes(root / name))
 
 
 def _listed(folder: str) -> list[str]:
@@ -83,7 +83,12 @@ def _unreadable(error: OSError) -> None:
     raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions")
 
 
-def _file_bytes(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
+    """The content of one sample's file.
+
+    Raises:
+        DataError: it is no regular file, larger than ``MEMBER_LIMIT``, or cannot be read.
+    """
     if regular_file(path).stat().st_size > MEMBER_LIMIT:
         raise DataError(f"{path}: larger than {MEMBER_LIMIT // 2**20} MiB; not a sample")
     try:
