@@ -16,7 +16,18 @@ from typing import Annotated
 import typer
 
 from entangle_cli import __version__
-from entangle_cli.commands import demo, dknn, doctor, dump, inspect, layers, measure
+from entangle_cli.commands import (
+    between,
+    demo,
+    dknn,
+    doctor,
+    dump,
+    inspect,
+    layers,
+    measure,
+    ood,
+    score,
+)
 from entangle_cli.errors import EntangleError
 from entangle_cli.text import plain
 
@@ -77,7 +88,7 @@ def _out_of_our_hands(error: OSError | MemoryError) -> tuple[str, int]:
     return f"{line}; check the path and its permissions", 2
 
 
-for module in (measure, dknn, dump, layers, inspect, demo, doctor):
+for module in (measure, dknn, ood, between, score, dump, layers, inspect, demo, doctor):
     name = module.__name__.rpartition(".")[2]
     app.command(name)(_answering(getattr(module, name)))
 

@@ -31,7 +31,7 @@ from entangle_cli.text import suggestion
 
 FILE_NAME = "entangle.toml"
 _KEYS = ("model", "models", "data", "preprocess")
-_NAME = re.compile(r"(.*?)(@[^@\[]*)?(\[\d*:\d*\])?", re.DOTALL)
+_NAME = re.compile(r"(.*?)(@[^@\[]*)?(\[\d*:\d*(?::\d*)?\])?", re.DOTALL)
 # references that name a built-in set rather than a file
 BUILT_IN = ("digits",)
 

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from entangle_cli import __version__
 from entangle_cli.text import csv_cell
 
 Row = dict[str, Any]
+_ROWS_AT_A_TIME = 4096
 
 
 @dataclass
 class Result:
     """The outcome of one command; the object that ``--json`` prints.
 
-    ``tables`` holds further tables by file stem (``{"dknn-test": rows}``): they become CSV files
-    and stay out of the JSON.
+    ``tables`` holds further tables by file stem (``{"dknn-test": rows}``), ``columns`` those with a
+    row per input, by file stem and column: they become CSV files and stay out of the JSON.
     """
 
     command: str
@@ -34,6 +35,7 @@ class Result:
     provenance: Row = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     tables: dict[str, list[Row]] = field(default_factory=dict)
+    columns: dict[str, dict[str, Sequence[Any]]] = field(default_factory=dict)
 
     def to_json(self, *, indent: int | None = None, ascii: bool = False) -> str:
         """The result as one JSON object (RFC 8259: no NaN, no Infinity)."""
@@ -63,7 +65,11 @@ class Result:
         if self.rows:
             files[f"{self.command}.csv"] = self.to_csv()
         files |= {f"{stem}.csv": rows_to_csv(rows) for stem, rows in self.tables.items()}
-        return [_replace(folder / name, text) for name, text in files.items()]
+        written = [_replace(folder / name, [text]) for name, text in files.items()]
+        return written + [
+            _replace(folder / f"{stem}.csv", columns_to_csv(columns))
+            for stem, columns in self.columns.items()
+        ]
 
 
 def rows_to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -77,12 +83,38 @@ def rows_to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
+def columns_to_csv(columns: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Columns of one length as CSV with a header, in pieces; NaN is an empty cell."""
+    names = list(columns)
+    yield rows_to_csv([dict.fromkeys(names)]).partition("\n")[0] + "\n"
+    count = len(columns[names[0]]) if names else 0
+    for start in range(0, count, _ROWS_AT_A_TIME):
+        rows = zip(
+            *(_plain(columns[n][start : start + _ROWS_AT_A_TIME]) for n in names), strict=True
+        )
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([_cell(v) for v in row] for row in rows)
+        yield out.getvalue()
+
+
+def _plain(values: Any) -> Sequence[Any]:
+    """Python's own numbers, which print in full; None for NaN."""
+    if not hasattr(values, "tolist"):
+        return values
+    return [None if value != value else value for value in values.tolist()]
+
+
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, (list, tuple, dict)):
         return csv_cell(json.dumps(value, ensure_ascii=False))
     return csv_cell(value)
+
+
+def finite(value: Any) -> Any:
+    """``value`` with every number that is not finite replaced by None."""
+    return _finite(value, "", [])
 
 
 def _finite(value: Any, where: str, notes: list[str]) -> Any:
@@ -100,11 +132,11 @@ def _finite(value: Any, where: str, notes: list[str]) -> Any:
     return number
 
 
-def _replace(path: Path, text: str) -> Path:
+def _replace(path: Path, pieces: Iterable[str]) -> Path:
     temporary = path.with_name(path.name + ".tmp")
     # a file name need not be text: what UTF-8 cannot hold becomes an escape, as JSON has it too
     with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

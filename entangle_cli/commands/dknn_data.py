@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from entangle_cli.datasets.overlap import shared_samples
+from entangle_cli.datasets.overlap import Overlap
 from entangle_cli.errors import UsageError
 from entangle_cli.project import Project
 from entangle_cli.text import plain
@@ -31,20 +31,25 @@ def data_names(data: tuple[str, str, list[str]], project: Project) -> tuple[str,
 
 
 def check_overlap(
-    train: "Dataset", calib: "Dataset", tests: Iterable["Dataset"], *, force: bool
+    calib: "Dataset",
+    others: "Iterable[tuple[str, Dataset]]",
+    *,
+    force: bool,
+    consequence: str = "credibilities are not valid",
 ) -> list[str]:
-    """Notes on calibration samples that occur in training or test data as well.
+    """Notes on calibration samples that occur in other data as well, given with its role.
 
     Raises:
         UsageError: there are some, and ``force`` is not set.
     """
+    overlap = Overlap()
     notes = []
-    for role, other in (("training", train), *(("test", test) for test in tests)):
-        shared = shared_samples(calib, other)
+    for role, other in others:
+        shared = overlap.shared(calib, other)
         if shared:
             notes.append(
                 f"{shared} of {len(calib)} calibration samples of {calib.name} are also in the "
-                f"{role} data {other.name}: credibilities are not valid"
+                f"{role} data {other.name}: {consequence}"
             )
     if notes and not force:
         raise UsageError(f"{'; '.join(notes)}; give other data, or --force")

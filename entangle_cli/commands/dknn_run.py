@@ -99,7 +99,11 @@ def run_dknn(
     train, calib = (open_data(name, project, whole, terminal) for name in names[:2])
     tests = [open_data(name, project, run, terminal) for name in names[2]]
     work = _Work(open_checkpoint(checkpoint, run), project, run, asked, terminal)
-    work.notes += check_overlap(train, calib, tests, force=asked.force)
+    work.notes += check_overlap(
+        calib,
+        [("training", train), *(("test", test) for test in tests)],
+        force=asked.force,
+    )
     return work.judge(train, calib, tests, checkpoint.step)
 
 

@@ -1,7 +1,7 @@
 """Nearest neighbors of stored activations, layer by layer, kept for the next question."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,6 +58,29 @@ class Searching:
             self._note(layer, notes)
         self.terminal.finish()
         self._note_missing(found)
+        return found
+
+    def by_metric(
+        self,
+        metrics: Sequence[str],
+        train: ActivationFile,
+        others: Sequence[ActivationFile],
+        layers: Sequence[str],
+    ) -> list[dict[str, dict[str, Neighbors]]]:
+        """The same in several metrics: for each of ``others`` by metric and layer.
+
+        Where there are fewer training points than neighbors wanted, all of them are neighbors.
+        """
+        k = min(self.asked.k, train.rows)
+        if k < self.asked.k:
+            self.notes.append(f"{train.rows} training samples: {k} neighbors, not {self.asked.k}")
+        found: list[dict[str, dict[str, Neighbors]]] = [{} for _ in others]
+        for metric in metrics:
+            options = replace(self.asked, metric=metric, k=k)
+            searching = Searching(self.run, options, self.terminal, self.notes)
+            lists = searching.neighbors(train, others, layers)
+            for by_metric, by_layer in zip(found, lists, strict=True):
+                by_metric[metric] = by_layer
         return found
 
     def _note(self, layer: str, texts: Sequence[str]) -> None:

@@ -18,10 +18,26 @@ def sample_digests(dataset: Dataset) -> list[bytes]:
     return digests
 
 
+class Overlap:
+    """Counts what data sets share; every set is read once, however often it is asked about."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, list[bytes]] = {}
+
+    def shared(self, one: Dataset, other: Dataset) -> int:
+        """How many samples of ``one`` are also in ``other``."""
+        known = set(self._of(other))
+        return sum(digest in known for digest in self._of(one))
+
+    def _of(self, dataset: Dataset) -> list[bytes]:
+        if dataset.fingerprint not in self._digests:
+            self._digests[dataset.fingerprint] = sample_digests(dataset)
+        return self._digests[dataset.fingerprint]
+
+
 def shared_samples(one: Dataset, other: Dataset) -> int:
     """How many samples of ``one`` are also in ``other``."""
-    known = set(sample_digests(other))
-    return sum(digest in known for digest in sample_digests(one))
+    return Overlap().shared(one, other)
 
 
 def _digests(dataset: Dataset, rows: np.ndarray) -> list[bytes]:

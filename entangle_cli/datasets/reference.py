@@ -1,4 +1,4 @@
-"""What a person types to name a data set: ``PATH[::inside][@split][[a:b]]``, or ``digits``.
+"""What a person types to name a data set: ``PATH[::inside][@split][[a:b:step]]``, or ``digits``.
 
 ``inside`` is a folder of a .zip, or a group or data set of an .h5; ``split`` is ``train``, ``test``
 or whatever the data has. A path that exists as typed is taken whole, so that ``me@home/x.npz``
@@ -15,7 +15,7 @@ from entangle_cli.errors import DataError
 from entangle_cli.text import suggestion
 
 DIGITS = "digits"
-_ROWS = re.compile(r"(.+)\[(\d*):(\d*)\]")
+_ROWS = re.compile(r"(.+)\[(\d*):(\d*)(?::([1-9]\d*))?\]")
 
 _SYNONYMS = (
     ("train", "training"),
@@ -68,10 +68,10 @@ def parse_reference(text: str) -> Reference:
 
 
 def cut_rows(text: str) -> tuple[str, slice | None]:
-    """A reference without its ``[a:b]``, and those rows; None where it has none.
+    """A reference without its ``[a:b:step]``, and those rows; None where it has none.
 
-    >>> cut_rows("mnist@test[:750]")
-    ('mnist@test', slice(None, 750, None))
+    >>> cut_rows("mnist@test[:750]"), cut_rows("mnist@test[::4]")
+    (('mnist@test', slice(None, 750, None)), ('mnist@test', slice(None, None, 4)))
     """
     match = _ROWS.fullmatch(text)
     if match is None or os.path.lexists(os.path.expanduser(text)):

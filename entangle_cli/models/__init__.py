@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+    from entangle_cli.models.head import LinearHead
+
     # receives each tapped value as (layer name, array (n, ...)); the array may be reused by the
     # model after the call returns, so a sink copies what it keeps
     Sink = Callable[[str, np.ndarray], None]
@@ -67,3 +69,9 @@ class Model(Protocol):
         self, inputs: "Sequence[np.ndarray]", layers: Sequence[str], sink: "Sink"
     ) -> "list[np.ndarray]":
         """Run one batch: every value of ``layers`` goes to ``sink``, the outputs are returned."""
+
+    def head(self, example: "Sequence[np.ndarray]") -> "LinearHead | None":
+        """The last linear layer before the class output, None where there is none."""
+
+    def head_or_reason(self, example: "Sequence[np.ndarray]") -> "tuple[LinearHead | None, str]":
+        """The last linear layer and an empty reason, or None and why there is none."""

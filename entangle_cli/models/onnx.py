@@ -10,8 +10,11 @@ import numpy as np
 
 from entangle_cli.errors import ModelError
 from entangle_cli.models import Layer
+from entangle_cli.models.head import HeadSearch, LinearHead
+from entangle_cli.models.head_check import Named
 from entangle_cli.models.onnx_batches import Batcher, open_batcher, trial_shapes
 from entangle_cli.models.onnx_file import read_file
+from entangle_cli.models.onnx_head import find_head
 from entangle_cli.models.onnx_session import TapSession, providers_for
 from entangle_cli.models.onnx_values import as_float, conform, sample_count, widened
 from entangle_cli.models.selection import NamedValue, name_layers
@@ -35,7 +38,7 @@ class _Tap:
     node: str
 
 
-class OnnxModel:
+class OnnxModel(HeadSearch):
     """An ONNX file: layers from its static graph, values from onnxruntime.
 
     ``metadata`` has the key-value pairs stored in the file. Sessions are opened when values are
@@ -107,6 +110,10 @@ class OnnxModel:
         for tap, array in zip(taps, results, strict=False):
             sink(tap.layer.name, self._real(tap, array))
         return [widened(array) for array in results[len(taps) :]]
+
+    def _find_head(self, example: Sequence[np.ndarray]) -> LinearHead:
+        layers = {tap.tensor: Named(tap.layer.name, tap.layer.default) for tap in self._taps}
+        return find_head(self, self._file, layers, self._providers, example)
 
     def _read_taps(self) -> list[_Tap]:
         source, maker = self._file.network.source, self._file.node_names

@@ -23,7 +23,7 @@ from entangle_cli.models.oplist import Op, OpList
 
 Shape = tuple[int | None, ...]
 
-_SHAPE_OPS = frozenset({"Shape", "Size"})
+SHAPE_OPS = frozenset({"Shape", "Size"})
 _CONTAINERS = frozenset(
     "ZipMap SequenceConstruct SequenceEmpty SequenceInsert SequenceErase SequenceMap"
     " SplitToSequence SequenceLength Optional".split()
@@ -92,15 +92,15 @@ class _Reader:
         """All operations on data, a folded normalisation as one of its own."""
         found: list[Step] = []
         for node in self.graph.node:
-            ins = [name for name in _reads(node) if name in self.data]
-            if ins and node.op_type not in _SHAPE_OPS:
+            ins = [name for name in tensors_read(node) if name in self.data]
+            if ins and node.op_type not in SHAPE_OPS:
                 found += self._read(node, list(dict.fromkeys(ins)))
         return found
 
     def _read(self, node: onnx.NodeProto, ins: list[str]) -> list[Step]:
         outs = [name for name in node.output if name]
         self.data.update(outs)
-        kind = _kind(node)
+        kind = kind_of(node)
         wide = [name for name in node.input if name and self._is_weight(name)]
         if kind == "slice" and node.op_type == "Gather" and node.input[0] in wide:
             kind = "embedding"
@@ -138,17 +138,18 @@ class _Reader:
         return paths, [*paths[:-1], following] if known else paths[:-1]
 
 
-def _kind(node: onnx.NodeProto) -> str:
+def kind_of(node: onnx.NodeProto) -> str:
+    """The kind of an operation, see `kinds`."""
     # ATen's `sum` reduces; ONNX's adds its operands
     return "add" if node.op_type == "Sum" else canonical(node.op_type)
 
 
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
+def tensors_read(node: onnx.NodeProto) -> Iterator[str]:
     """Tensors that a node reads, also from inside its branches and loop bodies."""
     yield from node.input
     for graph in _bodies(node):
         for inner in graph.node:
-            yield from _reads(inner)
+            yield from tensors_read(inner)
         yield from (value.name for value in graph.output)
 
 

@@ -47,10 +47,25 @@ def order_checkpoints(paths: Sequence[Path]) -> list[Checkpoint]:
         families.setdefault(_family(file), []).append(file)
     ordered: list[Checkpoint] = []
     for family, members in families.items():
-        steps = _steps(members)
+        steps = steps_in_names(members)
         known = [Checkpoint(f, s, family) for f, s in zip(members, steps, strict=True)]
         ordered += sorted(known, key=lambda c: -1 if c.step is None else c.step)
     return ordered
+
+
+def steps_in_names(members: Sequence[Path]) -> list[int | None]:
+    """The training step that each name of one series tells, None where it tells none."""
+    keyword = [_KEYWORD.findall(path.stem) for path in members]
+    if all(keyword):
+        return [int(numbers[-1]) for numbers in keyword]
+    if len(members) == 1:
+        alone = _DELIMITED.findall(members[0].stem)
+        return [int(alone[-1]) if alone else None]
+    numbers = [_DIGITS.findall(path.stem) for path in members]
+    varying = [i for i, column in enumerate(zip(*numbers, strict=True)) if len(set(column)) > 1]
+    if not varying:
+        return [None] * len(members)
+    return [int(found[varying[-1]]) for found in numbers]
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
@@ -85,17 +100,3 @@ def _models_inside(folder: Path) -> list[Path]:
 
 def _family(path: Path) -> str:
     return str(path.parent / _DIGITS.sub("#", path.stem)) + path.suffix
-
-
-def _steps(members: Sequence[Path]) -> list[int | None]:
-    keyword = [_KEYWORD.findall(path.stem) for path in members]
-    if all(keyword):
-        return [int(numbers[-1]) for numbers in keyword]
-    if len(members) == 1:
-        alone = _DELIMITED.findall(members[0].stem)
-        return [int(alone[-1]) if alone else None]
-    numbers = [_DIGITS.findall(path.stem) for path in members]
-    varying = [i for i, column in enumerate(zip(*numbers, strict=True)) if len(set(column)) > 1]
-    if not varying:
-        return [None] * len(members)
-    return [int(found[varying[-1]]) for found in numbers]

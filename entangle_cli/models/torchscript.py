@@ -10,6 +10,7 @@ import numpy as np
 
 from entangle_cli.errors import ModelError
 from entangle_cli.models import Layer, TensorSpec
+from entangle_cli.models.head import HeadSearch, LinearHead
 from entangle_cli.models.safety import refusal
 from entangle_cli.models.torchscript_catalog import (
     Catalog,
@@ -18,6 +19,7 @@ from entangle_cli.models.torchscript_catalog import (
     static_catalog,
 )
 from entangle_cli.models.torchscript_extras import extra_texts
+from entangle_cli.models.torchscript_head import find_head
 from entangle_cli.models.torchscript_inputs import candidates
 from entangle_cli.models.torchscript_network import Network
 from entangle_cli.models.torchscript_taps import Firing, Firings
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from entangle_cli.models import Sink
 
 
-class TorchScriptModel:
+class TorchScriptModel(HeadSearch):
     """A traced, scripted or frozen network that names its layers and returns their outputs.
 
     Loading refuses files that would reach outside the network (see `safety`) unless ``trust`` is
@@ -100,6 +102,13 @@ class TorchScriptModel:
         if self._fixed is None or rows == self._fixed:
             return self._run_whole(inputs, rows, wanted, sink)
         return self._run_in_pieces(inputs, rows, wanted, sink)
+
+    def _find_head(self, example: Sequence[np.ndarray]) -> LinearHead:
+        if not self._recorded:
+            self._adopt(try_out(self._network, example))
+        given = batch_size(example)
+        batch = take_rows(list(example), np.arange(self._fixed or given) % given, given)
+        return find_head(self, self._network, self._catalog, batch)
 
     def _guess(self) -> None:
         second_choice = None

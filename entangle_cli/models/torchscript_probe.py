@@ -35,7 +35,12 @@ class Recording:
 
 def record(graph: TapGraph, module: torch.jit.ScriptModule, inputs: Sequence) -> Recording:
     """Run ``module(*inputs)`` once and write down its operations, module calls and tap sites."""
-    recorder = _Recorder(graph)
+    return observe(Recorder(graph), module, inputs)
+
+
+def observe(recorder: "Recorder", module: torch.jit.ScriptModule, inputs: Sequence) -> Recording:
+    """`record` with a recorder of the caller's."""
+    graph = recorder.graph
     recorder.recording.oplist.inputs = [recorder.number(x) for x in tensors(inputs)]
     run = graph.tapped(frozenset(range(len(graph.sites))))
     # not inference_mode, under which a dispatch mode does not see every operation
@@ -66,13 +71,15 @@ def record_shapes(
     return shapes
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
+    """Sees every operation of one run; ``numbers`` has the value that each tensor's id means."""
+
     def __init__(self, graph: TapGraph) -> None:
         super().__init__()
         self.recording = Recording()
         self.numbers: dict[int, int] = {}
         self._positions: set[int] = set()
-        self._graph = graph
+        self.graph = graph
         self._kept: list[torch.Tensor] = []  # alive, so that an id means one tensor
         self._sharing: dict[int, dict[int, torch.Tensor]] = defaultdict(dict)
         self._scope: list[Frame] = []
@@ -83,10 +90,15 @@ class _Recorder(TorchDispatchMode):
         self._node_start = 0
 
     def number(self, tensor: torch.Tensor) -> int:
+        """Give ``tensor`` a value of its own, and keep it alive."""
         value = len(self._kept)
         self.numbers[id(tensor)] = value
         self._kept.append(tensor)
         return value
+
+    def tensor(self, value: int) -> torch.Tensor:
+        """The tensor of a value, as the end of the run left it."""
+        return self._kept[value]
 
     def _rewritten(self, func, args: Sequence, made: list[torch.Tensor]) -> list[torch.Tensor]:
         """The tensors that changed beside ``made``, because they share memory with a target.
@@ -128,9 +140,9 @@ class _Recorder(TorchDispatchMode):
 
     def receive(self, site: int, value: object) -> None:
         """Take what a tap or a mark brings."""
-        where = self._graph.sites[site]
+        where = self.graph.sites[site]
         if where.role == "enter":
-            path = self._graph.calls[where.call].path
+            path = self.graph.calls[where.call].path
             self._scope.append((path, self._calls[path]))
             self._calls[path] += 1
             self._leaving.append([])
@@ -144,7 +156,7 @@ class _Recorder(TorchDispatchMode):
             self._node_start = len(self.recording.oplist.ops)
 
     def _tapped(self, site: int, value: object) -> None:
-        where = self._graph.sites[site]
+        where = self.graph.sites[site]
         found = self._count(site, value)
         known = [(firing, x) for firing, x in found if id(x) in self.numbers]
         numbers = [self.numbers[id(x)] for _, x in known]

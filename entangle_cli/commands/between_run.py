@@ -1,0 +1,244 @@
+"""What ``entangle between`` does, without its options and its table."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from entangle_cli.commands.console import Terminal
+from entangle_cli.commands.options import RunOptions
+from entangle_cli.commands.preparing import (
+    INPUT,
+    Prepared,
+    activations,
+    open_checkpoint,
+    open_data,
+    prepare,
+    resolve,
+    resolve_device,
+)
+from entangle_cli.commands.provenance import described, model_row, provenance, sanity
+from entangle_cli.commands.sources import choose_checkpoint
+from entangle_cli.errors import MeasureError, UsageError
+from entangle_cli.measures.protocol import Protocol
+from entangle_cli.measures.two_sample import TwoSample, two_sample
+from entangle_cli.models.series import steps_in_names
+from entangle_cli.project import Project
+from entangle_cli.results import Result, Row
+
+if TYPE_CHECKING:
+    from entangle_cli.activations.file import ActivationFile
+    from entangle_cli.datasets.dataset import Dataset
+
+_ROWS_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class BetweenOptions:
+    """The options that only ``entangle between`` has."""
+
+    protocol: Protocol
+    model: str | None = None
+    permutations: int = 0
+
+
+def run_between(
+    one: str,
+    others: Sequence[str],
+    project: Project,
+    run: RunOptions,
+    asked: BetweenOptions,
+    terminal: Terminal,
+) -> Result:
+    """Compare one set with each of the others, in input space and in the layers of a model.
+
+    Raises:
+        EntangleError: something given does not fit, or nothing could be measured.
+    """
+    run = replace(run, device=resolve_device(run.device))
+    first = open_data(one, project, run, terminal)
+    series = [
+        (open_data(name, project, run, terminal), step)
+        for name, step in ordered(_expanded(others, project))
+    ]
+    work = _Work(first, project, run, asked, terminal)
+    work.result.provenance = provenance(
+        protocol=asked.protocol.to_json(),
+        permutations=asked.permutations,
+        seed=run.seed,
+        a=described(first),
+        b=[described(dataset) for dataset, _ in series],
+    )
+    with scratch_folder(run.output) as scratch:
+        if asked.model is None:
+            work.compare_inputs(series, scratch)
+        else:
+            work.compare_layers(series, scratch)
+    return work.finish()
+
+
+def _expanded(references: Sequence[str], project: Project) -> list[str]:
+    found: list[str] = []
+    for reference in references:
+        known = reference in project.data or Path(reference).exists()
+        matches = [] if known else sorted(glob.glob(reference))
+        found += matches or [reference]
+    return found
+
+
+def ordered(references: Sequence[str]) -> list[tuple[str, int | None]]:
+    """References with the steps in their names; sorted by step where every one tells one."""
+    steps: list[int | None] = [None] * len(references)
+    if len(references) > 1:
+        steps = steps_in_names([Path(reference) for reference in references])
+    pairs = list(zip(references, steps, strict=True))
+    if None in steps or len(set(steps)) < len(steps):
+        return [(reference, None) for reference in references]
+    return sorted(pairs, key=lambda pair: pair[1])
+
+
+@contextmanager
+def scratch_folder(output: Path) -> Iterator[Path]:
+    """A folder for files that are unlinked as soon as they are open."""
+    scratch = output / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        yield scratch
+    finally:
+        with suppress(OSError):
+            # another run in the same folder may still use it
+            scratch.rmdir()
+
+
+class _Work:
+    """One set, compared with others; collects rows, notes and what failed."""
+
+    def __init__(
+        self,
+        first: "Dataset",
+        project: Project,
+        run: RunOptions,
+        asked: BetweenOptions,
+        terminal: Terminal,
+    ) -> None:
+        self.first, self.project, self.run, self.asked = first, project, run, asked
+        self.terminal = terminal
+        self.result = Result(command="between")
+        self._errors: list[MeasureError] = []
+
+    def compare_inputs(self, series: Sequence[tuple["Dataset", int | None]], scratch: Path) -> None:
+        """In input space alone: the pixels or numbers as they are stored."""
+        from entangle_cli.datasets.points import raw_points
+
+        points = raw_points(self.first, scratch=scratch)
+        for dataset, step in series:
+            other = raw_points(dataset, scratch=scratch)
+            if other.shape[1] != points.shape[1]:
+                raise UsageError(
+                    f"{self.first.name} has {points.shape[1]} numbers a sample, {dataset.name} "
+                    f"{other.shape[1]}; give --model MODEL, which brings both to one size"
+                )
+            self._add(points, other, {"step": step, "layer": INPUT, "b": dataset.name}, scratch)
+
+    def compare_layers(self, series: Sequence[tuple["Dataset", int | None]], scratch: Path) -> None:
+        """In the model's input, as it is fed, and in every layer."""
+        checkpoint = choose_checkpoint(self.asked.model, self.project, self.terminal)
+        model = open_checkpoint(checkpoint, self.run)
+        resolved = resolve(model, self.first, self.project, self.run)
+
+        def prepared(dataset: "Dataset") -> Prepared:
+            return prepare(model, dataset, self.project, self.run, resolved)
+
+        one = prepared(self.first)
+        stored = self._stored(one)
+        accuracy = None if stored is None else sanity(stored, one, self.terminal)
+        self.result.models = [model_row(one, accuracy, checkpoint.step)]
+        inputs = fed_points(one, scratch) if self._wants_input() else None
+        for dataset, step in series:
+            two = prepared(dataset)
+            of = {"step": step, "b": dataset.name}
+            if inputs is not None:
+                self._add(inputs, fed_points(two, scratch), of | {"layer": INPUT}, scratch)
+            other = self._stored(two)
+            for layer in one.layers:
+                pair = stored.points(layer), other.points(layer)
+                self._add(*pair, of | {"layer": layer}, scratch)
+
+    def _wants_input(self) -> bool:
+        return not self.run.layers or INPUT in self.run.layers
+
+    def _stored(self, prepared: Prepared) -> "ActivationFile | None":
+        return activations(prepared, self.run, self.terminal) if prepared.layers else None
+
+    def _add(self, a: np.ndarray, b: np.ndarray, of: Row, scratch: Path) -> None:
+        try:
+            found = two_sample(
+                a,
+                b,
+                self.asked.protocol,
+                permutations=self.asked.permutations,
+                seed=self.run.seed,
+                device=self.run.device,
+                scratch=scratch,
+            )
+        except MeasureError as error:
+            self._errors.append(error)
+            self.terminal.error(f"{of['b']}, layer {of['layer']}: {error}")
+            return
+        self.result.rows.append(self._row(found, of, (len(a), len(b))))
+        for note in found.observed.notes:
+            self.result.notes.append(f"{of['b']}, layer {of['layer']}: {note}")
+
+    def _row(self, found: TwoSample, of: Row, sizes: tuple[int, int]) -> Row:
+        observed = found.observed
+        row: Row = {
+            "a": self.first.name,
+            "b": of["b"],
+            "step": of["step"],
+            "layer": of["layer"],
+            "dim": observed.dim,
+            "n_a": sizes[0],
+            "n_b": sizes[1],
+        }
+        keys = ("snnl", "temperature", "ceiling", "entanglement", "boundary", "knn_accuracy")
+        row |= {key: getattr(observed, key) for key in keys}
+        if self.asked.permutations:
+            row |= {"permuted": found.permuted, "p_value": found.p_value}
+        return row
+
+    def finish(self) -> Result:
+        """The result.
+
+        Raises:
+            MeasureError: nothing at all could be measured.
+        """
+        if not self.result.rows and self._errors:
+            raise self._errors[0]
+        return self.result
+
+
+def fed_points(prepared: Prepared, scratch: Path) -> np.ndarray:
+    """What the network is given, flattened to points ``(n, d)``, in an unlinked file.
+
+    Raises:
+        UsageError: the network takes several inputs, or tokens.
+    """
+    import tempfile
+
+    feed = prepared.feed
+    example = feed.batch(0, 1)
+    if len(example) != 1 or isinstance(example[0], dict) or example[0].dtype.kind != "f":
+        raise UsageError(
+            "the network's input is no single array of real numbers; choose layers with --layers"
+        )
+    shape = (feed.rows, example[0].size)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        points = np.memmap(file, np.float32, mode="w+", shape=shape)
+    for start in range(0, feed.rows, _ROWS_AT_A_TIME):
+        stop = min(start + _ROWS_AT_A_TIME, feed.rows)
+        points[start:stop] = feed.batch(start, stop)[0].reshape(stop - start, -1)
+    return points

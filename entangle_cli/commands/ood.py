@@ -1,0 +1,188 @@
+"""``entangle ood``: which inputs come from somewhere else."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from entangle_cli.commands import options
+from entangle_cli.commands.options import Knn
+
+if TYPE_CHECKING:
+    from entangle_cli.commands.console import Terminal
+    from entangle_cli.commands.ood_data import OODData
+    from entangle_cli.commands.ood_found import OODOptions
+    from entangle_cli.project import Project
+
+
+def ood(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Model: a path or a name. Default: entangle.toml's, the last step."),
+    ] = None,
+    inside: Annotated[
+        str, typer.Option("--in", metavar="DATA", help="In-distribution data, not trained on.")
+    ] = "test",
+    outside: Annotated[
+        list[str] | None,
+        typer.Option("--out", metavar="DATA", help="Out-of-distribution data; repeatable."),
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Training data, for detectors that compare with it; 'none' for none. Default: "
+            "the project's 'train'.",
+        ),
+    ] = None,
+    calib: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="In-distribution data that training has not seen, for thresholds; 'none' for "
+            "none. Default: the project's 'holdout'.",
+        ),
+    ] = None,
+    detectors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Detectors by name or glob, repeatable or with commas; 'all'. Default: all but "
+            "knn_euclidean and lid, which need a second neighbor search.",
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER",
+            help="The input of the last linear layer, where the model file does not show it; the "
+            "layer is then recovered by least squares.",
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--neighbors", min=1, help="Neighbors per layer.")] = 75,
+    knn: Annotated[Knn, typer.Option(help="How neighbors are found; auto by cost.")] = Knn.auto,
+    keep: Annotated[
+        float,
+        typer.Option(min=0.5, max=0.9999, help="Share of in-distribution inputs to accept."),
+    ] = 0.95,
+    resamples: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Bootstrap resamples of the AUROC interval.")
+    ] = 1000,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-if",
+            metavar="CONDITION",
+            help="Exit with 4 if a row meets it, such as 'auroc<0.9'; repeatable.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although calibration overlaps other data.")
+    ] = False,
+    output: options.Output = Path("entangle-out"),
+    layers: options.Layers = None,
+    exclude_layers: options.ExcludeLayers = None,
+    reduce: options.ReduceOption = options.Reduce.flatten,
+    preprocess: options.Preprocess = None,
+    batch_size: options.BatchSize = "auto",
+    device: options.Device = "cpu",
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    trust: options.Trust = False,
+    json: options.Json = False,
+    format: options.FormatOption = options.Format.auto,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Out-of-distribution scores of every detector and layer, with AUROC, AUPR and FPR at 95 %.
+
+    Prints a row per detector and layer, the best first; writes the scores of every input, and the
+    fitted detectors for 'entangle score'.
+    """
+    from entangle_cli.commands.console import Terminal
+    from entangle_cli.commands.gates import parse_gate
+    from entangle_cli.commands.ood_answer import METRICS
+    from entangle_cli.commands.ood_data import ood_data
+    from entangle_cli.commands.ood_found import OODOptions
+    from entangle_cli.commands.searching import SearchOptions
+    from entangle_cli.project import find_project
+
+    gates = [parse_gate(text, METRICS) for text in fail_if or ()]
+    project = find_project()
+    run = options.RunOptions(
+        output=output,
+        layers=tuple(layers or ()),
+        exclude_layers=tuple(exclude_layers or ()),
+        reduce=reduce.value,
+        preprocess=preprocess,
+        batch_size=options.parse_batch_size(batch_size),
+        device=device,
+        limit=limit,
+        seed=seed,
+        overwrite=overwrite,
+        trust=trust,
+    )
+    asked = OODOptions(
+        detectors=tuple(name for text in detectors or () for name in text.split(",") if name),
+        search=SearchOptions(k=k, method=knn.value),
+        features=features,
+        keep=keep,
+        resamples=resamples,
+        force=force,
+    )
+    ood_and_show(
+        model,
+        ood_data(inside, outside or [], train, calib, project),
+        project=project,
+        run=run,
+        asked=asked,
+        gates=gates,
+        format=options.chosen_format(format, json),
+        terminal=Terminal(quiet=quiet, verbose=verbose),
+    )
+
+
+def ood_and_show(
+    model: str | None,
+    data: "OODData",
+    *,
+    project: "Project",
+    run: options.RunOptions,
+    asked: "OODOptions",
+    terminal: "Terminal",
+    gates: list = (),
+    format: options.Format = options.Format.auto,
+) -> None:
+    """Score, write the files, print the result.
+
+    Raises:
+        GateFailed: a row meets the condition of a gate.
+    """
+    from entangle_cli.commands.console import show
+    from entangle_cli.commands.gates import check_gates
+    from entangle_cli.commands.ood_answer import MEAN, answer, tables
+    from entangle_cli.commands.ood_fitted import write_fitted
+    from entangle_cli.commands.ood_run import run_ood
+
+    found = run_ood(model, data, project, run, asked, terminal)
+    result = answer(found, resamples=asked.resamples, seed=run.seed)
+    written = result.write(run.output)
+    best = next((row for row in result.rows if row["auroc"] is not None), None)
+    search = {"k": asked.search.k, "method": asked.search.method, "seed": run.seed}
+    written.append(
+        write_fitted(
+            found,
+            run.output,
+            reduce=run.reduce,
+            search=search,
+            best=None if best is None else (best["detector"], best["layer"]),
+        )
+    )
+    for note in result.notes:
+        terminal.note(f"note: {note}")
+    show(result, format, tables(result))
+    terminal.note(f"wrote {', '.join(str(path) for path in written)}")
+    sets = [row for row in result.rows if row["out"] != MEAN]
+    for note in check_gates(gates, sets) if gates else ():
+        terminal.note(f"note: {note}")

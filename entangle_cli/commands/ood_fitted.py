@@ -1,0 +1,133 @@
+"""What ``entangle ood`` has fitted, kept for ``entangle score``: one .npz file without pickles.
+
+The file holds a JSON header (``header``, UTF-8 bytes) and the arrays that it refers to by number.
+Neighbors are looked for among the training activations, which stay where the run stored them.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from entangle_cli.commands.ood_evidence import Penultimate
+from entangle_cli.commands.ood_found import OODFound
+from entangle_cli.errors import MeasureError, UsageError
+from entangle_cli.measures.ood.fitting import FittedDetector, Key
+from entangle_cli.measures.ood.state import from_state, to_state
+
+FILE_NAME = "fitted.npz"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """Everything that scoring new inputs needs.
+
+    Attributes:
+        folder: the run's folder; ``train`` is relative to it.
+        model_sha256: the model that the detectors belong to.
+        preprocessing: settings of images, None where arrays pass untouched.
+        layers: layers that detectors look at.
+        reduce: how maps become points.
+        penultimate: the last linear layer and where its input is stored.
+        train: the training activations, None where there was no training data.
+        search: k and method of the neighbor search.
+        detectors: fitted, with thresholds.
+        best: the detector with the best mean AUROC of the run.
+        class_names: names of the classes, or None.
+    """
+
+    folder: Path
+    model_sha256: str
+    preprocessing: Mapping[str, Any] | None
+    layers: tuple[str, ...]
+    reduce: str
+    penultimate: Penultimate
+    train: str | None
+    search: Mapping[str, Any]
+    detectors: tuple[FittedDetector, ...]
+    best: Key | None
+    class_names: tuple[str, ...] | None
+
+
+def write_fitted(
+    found: OODFound, folder: Path, *, reduce: str, search: Mapping[str, Any], best: Key | None
+) -> Path:
+    """Keep the detectors of a run in ``folder``; the file appears as a whole."""
+    arrays: list[np.ndarray] = []
+    preprocessing = found.prepared.resolved.preprocessing
+    penultimate = found.penultimate
+    header = {
+        "version": _VERSION,
+        "model_sha256": found.prepared.model.sha256,
+        "preprocessing": None if preprocessing is None else preprocessing.to_json(),
+        "layers": list(found.layers),
+        "reduce": reduce,
+        "features": penultimate.layer,
+        "head": to_state(penultimate.head, arrays),
+        "ends_in": penultimate.ends_in,
+        "train": None if found.train is None else _relative(found.train.path, folder),
+        "search": dict(search),
+        "detectors": [to_state(one, arrays) for one in found.fitted if one.detector is not None],
+        "best": None if best is None else list(best),
+        "class_names": found.inside.dataset.class_names,
+    }
+    path = folder / FILE_NAME
+    temporary = path.with_name(f"{FILE_NAME}.{os.getpid()}.tmp")
+    named = {f"array_{number}": array for number, array in enumerate(arrays)}
+    with open(temporary, "wb") as file:
+        np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    return path
+
+
+def read_fitted(folder: Path) -> FittedRun:
+    """What `write_fitted` has kept in a run's folder (or the file itself).
+
+    Raises:
+        UsageError: there is no such file, or it is damaged or of another version.
+    """
+    path = folder / FILE_NAME if folder.is_dir() else folder
+    if not path.is_file():
+        raise UsageError(f"{folder}: holds no {FILE_NAME}; give the output folder of entangle ood")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            header = json.loads(bytes(stored["header"]))
+            arrays = [stored[f"array_{number}"] for number in range(len(stored.files) - 1)]
+        if header["version"] != _VERSION:
+            raise UsageError(
+                f"{path}: has version {header['version']}, this program reads {_VERSION}; run "
+                "entangle ood again"
+            )
+        return _run(path.parent, header, arrays)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, MeasureError) as error:
+        raise UsageError(f"{path}: damaged ({error}); run entangle ood again") from None
+
+
+def _run(folder: Path, header: Mapping[str, Any], arrays: list[np.ndarray]) -> FittedRun:
+    head = from_state(header["head"], arrays)
+    names = header["class_names"]
+    return FittedRun(
+        folder=folder,
+        model_sha256=header["model_sha256"],
+        preprocessing=header["preprocessing"],
+        layers=tuple(header["layers"]),
+        reduce=header["reduce"],
+        penultimate=Penultimate(header["features"], head, header["ends_in"]),
+        train=header["train"],
+        search=header["search"],
+        detectors=tuple(from_state(one, arrays) for one in header["detectors"]),
+        best=None if header["best"] is None else tuple(header["best"]),
+        class_names=None if names is None else tuple(names),
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return os.path.relpath(path.resolve(), folder.resolve())

@@ -1,0 +1,183 @@
+"""What ``entangle score`` does, without its options and its output."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from entangle_cli.activations.file import ActivationFile
+from entangle_cli.commands.console import Terminal
+from entangle_cli.commands.ood_evidence import evidence, metrics_needed
+from entangle_cli.commands.ood_fitted import FittedRun
+from entangle_cli.commands.options import RunOptions
+from entangle_cli.commands.preparing import (
+    Prepared,
+    activations,
+    open_data,
+    open_one_model,
+    resolve_device,
+)
+from entangle_cli.commands.searching import Searching, SearchOptions
+from entangle_cli.errors import UsageError
+from entangle_cli.measures.ood.catalogue import METHODS, choose_methods
+from entangle_cli.measures.ood.evidence import Evidence
+from entangle_cli.measures.ood.fitting import FittedDetector, Key, score_inputs
+from entangle_cli.project import Project
+from entangle_cli.text import suggestion
+
+if TYPE_CHECKING:
+    from entangle_cli.datasets.dataset import Dataset
+    from entangle_cli.models import Model
+
+CREDIBILITY: Key = ("dknn_credibility", "all layers")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """New inputs with their scores, and the detector that decides."""
+
+    dataset: "Dataset"
+    prediction: np.ndarray | None
+    credibility: np.ndarray | None
+    scores: Mapping[Key, np.ndarray]
+    judge: FittedDetector
+    class_names: tuple[str, ...] | None
+
+    def outlying(self) -> np.ndarray | None:
+        """Which inputs lie above the threshold, ``(n,)`` bool; None where there is none."""
+        if self.judge.threshold is None:
+            return None
+        return self.scores[self.judge.key] > self.judge.threshold
+
+
+def run_score(
+    model: str,
+    inputs: str,
+    fitted: FittedRun,
+    project: Project,
+    run: RunOptions,
+    terminal: Terminal,
+    *,
+    detectors: tuple[str, ...] = (),
+    by: str | None = None,
+) -> Judged:
+    """Score inputs with the detectors of a run; ``by`` names the one that decides.
+
+    Raises:
+        EntangleError: another model, unknown detectors, inputs that do not fit.
+    """
+    run = replace(run, device=resolve_device(run.device), reduce=fitted.reduce)
+    opened = open_one_model(model, project, run)
+    if opened.sha256 != fitted.model_sha256:
+        raise UsageError(
+            f"{model}: another model than the one of {fitted.folder} (its sha256 differs); give "
+            "that one, or run entangle ood with this one"
+        )
+    judge = _judge(fitted, by)
+    chosen = _chosen(fitted, detectors, judge)
+    dataset = open_data(inputs, project, run, terminal)
+    with _working_folder(run) as folder:
+        work = replace(run, output=folder)
+        prepared = _prepared(opened, dataset, fitted)
+        stored = activations(prepared, work, terminal)
+        evidence_of = _evidence(fitted, chosen, stored, work, terminal)
+        scores, reasons = score_inputs(chosen, evidence_of)
+        # views of a file that is about to be removed
+        logits = None if evidence_of.logits is None else np.array(evidence_of.logits)
+    for (name, place), reason in reasons.items():
+        terminal.warn(f"{name}, {place}: {reason}")
+    if judge.key not in scores:
+        raise UsageError(f"{judge.name}, {judge.place}: {reasons[judge.key]}; choose with --by")
+    credibility = scores.get(CREDIBILITY)
+    return Judged(
+        dataset=dataset,
+        prediction=None if logits is None else logits.argmax(axis=1),
+        credibility=None if credibility is None else 1.0 - credibility,
+        scores=scores,
+        judge=judge,
+        class_names=fitted.class_names,
+    )
+
+
+def _judge(fitted: FittedRun, by: str | None) -> FittedDetector:
+    """The detector that decides: ``NAME`` or ``NAME@LAYER``; the run's best if not given."""
+    known = {one.key: one for one in fitted.detectors}
+    if by is None:
+        if fitted.best not in known:
+            raise UsageError(
+                f"{fitted.folder}: no detector could be fitted there; choose with --by"
+            )
+        return known[fitted.best]
+    name, _, place = by.partition("@")
+    found = [one for key, one in known.items() if key[0] == name and place in ("", key[1])]
+    if len(found) == 1:
+        return found[0]
+    names = [f"{key[0]}@{key[1]}" for key in known]
+    if not found:
+        hint = suggestion(by, names)
+        raise UsageError(f"--by {by}: not fitted in {fitted.folder}{hint}")
+    places = ", ".join(one.place for one in found)
+    raise UsageError(f"--by {by}: fitted for {places}; give one as {name}@LAYER")
+
+
+def _chosen(
+    fitted: FittedRun, patterns: tuple[str, ...], judge: FittedDetector
+) -> list[FittedDetector]:
+    names = {method.name for method in choose_methods(patterns or ("all",))}
+    return [one for one in fitted.detectors if one.name in names or one is judge]
+
+
+@contextmanager
+def _working_folder(run: RunOptions) -> Iterator[Path]:
+    """Activations of new inputs are not kept."""
+    with tempfile.TemporaryDirectory(prefix="entangle-score-") as folder:
+        yield Path(folder)
+
+
+def _prepared(model: "Model", dataset: "Dataset", fitted: FittedRun) -> Prepared:
+    from entangle_cli.activations.feed import Feed
+    from entangle_cli.datasets.preprocessing import Preprocessing
+    from entangle_cli.datasets.probing import Resolved
+
+    settings = fitted.preprocessing
+    if (settings is None) != (dataset.kind == "arrays"):
+        kind = "arrays" if settings is None else "images"
+        raise UsageError(f"{dataset.name}: {fitted.folder} was fitted on {kind}; give such inputs")
+    preprocessing = None if settings is None else Preprocessing.from_json(settings)
+    feed = Feed(model.inputs, dataset, preprocessing)
+    extra = () if fitted.penultimate.layer is None else (fitted.penultimate.layer,)
+    layers = tuple(dict.fromkeys((*fitted.layers, *extra)))
+    return Prepared(model, feed, Resolved(preprocessing, f"as in {fitted.folder}"), layers)
+
+
+def _evidence(
+    fitted: FittedRun,
+    chosen: list[FittedDetector],
+    stored: ActivationFile,
+    run: RunOptions,
+    terminal: Terminal,
+) -> Evidence:
+    names = {one.name for one in chosen}
+    needs = [method.needs for method in METHODS if method.name in names]
+    neighbors = {}
+    metrics = metrics_needed(needs)
+    if metrics and fitted.train is not None:
+        train = ActivationFile.open(fitted.folder / fitted.train)
+        search = SearchOptions(k=fitted.search["k"], method=fitted.search["method"])
+        notes: list[str] = []
+        searching = Searching(replace(run, seed=fitted.search["seed"]), search, terminal, notes)
+        (neighbors,) = searching.by_metric(metrics, train, [stored], fitted.layers)
+        for note in notes:
+            terminal.note(f"note: {note}")
+    return evidence(
+        stored,
+        fitted.penultimate,
+        fitted.layers,
+        labels=None,
+        neighbors=neighbors,
+        averaged=any("channels" in need for need in needs),
+    )

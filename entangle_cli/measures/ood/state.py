@@ -1,0 +1,130 @@
+"""Fitted detectors as plain data: a JSON tree that refers to arrays by number, and back.
+
+Only dataclasses of this package are made again, by name from a fixed list: reading a state runs no
+code of the state's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from entangle_cli.errors import MeasureError
+from entangle_cli.measures import conformal, evaluation
+from entangle_cli.measures.ood import (
+    boundaries,
+    directions,
+    distances,
+    dknn_scores,
+    evidence,
+    fisher,
+    fitting,
+    gaussian,
+    logit_fitted,
+    logit_scores,
+    penultimate,
+    probabilities,
+    shaping,
+    soft_neighbors,
+    subspace,
+)
+
+_MODULES: tuple[ModuleType, ...] = (
+    boundaries,
+    conformal,
+    directions,
+    distances,
+    dknn_scores,
+    evaluation,
+    evidence,
+    fisher,
+    fitting,
+    gaussian,
+    logit_fitted,
+    logit_scores,
+    penultimate,
+    probabilities,
+    shaping,
+    soft_neighbors,
+    subspace,
+)
+_KIND, _ARRAY, _TUPLE, _INFINITE = "kind", "array", "tuple", "number"
+_NUMBERS = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
+
+
+def _classes() -> dict[str, type]:
+    return {
+        name: value
+        for module in _MODULES
+        for name, value in vars(module).items()
+        if isinstance(value, type) and is_dataclass(value)
+    }
+
+
+CLASSES = _classes()
+
+
+def to_state(value: Any, arrays: list[np.ndarray]) -> Any:
+    """``value`` as JSON data; its arrays are appended to ``arrays``.
+
+    Raises:
+        TypeError: something that is neither plain data, nor an array, nor a dataclass of the list.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and str(value) in _NUMBERS:
+        return {_INFINITE: str(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.ndarray):
+        return {_ARRAY: _place(np.asarray(value), arrays)}
+    if isinstance(value, tuple):
+        return {_TUPLE: [to_state(one, arrays) for one in value]}
+    if isinstance(value, dict):
+        return {"dict": [[key, to_state(one, arrays)] for key, one in value.items()]}
+    if type(value).__name__ not in CLASSES:
+        raise TypeError(f"{type(value).__name__} is no part of a fitted detector")
+    content = {f.name: to_state(getattr(value, f.name), arrays) for f in fields(value)}
+    return {_KIND: type(value).__name__, "fields": content}
+
+
+def _place(array: np.ndarray, arrays: list[np.ndarray]) -> int:
+    """The number of an array; equal ones, as the labels that many detectors hold, have one."""
+    for number, other in enumerate(arrays):
+        if (
+            other.dtype == array.dtype
+            and other.shape == array.shape
+            and (other is array or other.tobytes() == array.tobytes())
+        ):
+            return number
+    arrays.append(array)
+    return len(arrays) - 1
+
+
+def from_state(state: Any, arrays: Sequence[np.ndarray]) -> Any:
+    """What `to_state` was given.
+
+    Raises:
+        MeasureError: the data is not what `to_state` makes.
+    """
+    try:
+        return _read(state, arrays)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise MeasureError(f"fitted detectors cannot be read back ({error}); fit again") from None
+
+
+def _read(state: Any, arrays: Sequence[np.ndarray]) -> Any:
+    if not isinstance(state, dict):
+        return state
+    if _ARRAY in state:
+        return arrays[state[_ARRAY]]
+    if _TUPLE in state:
+        return tuple(_read(one, arrays) for one in state[_TUPLE])
+    if _INFINITE in state:
+        return _NUMBERS[state[_INFINITE]]
+    if "dict" in state:
+        return {key: _read(one, arrays) for key, one in state["dict"]}
+    content = {name: _read(one, arrays) for name, one in state["fields"].items()}
+    return CLASSES[state[_KIND]](**content)
