@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 STEPS = (0, 30, 100, 300, 1000)
 LETTERS = 300
+# a few of each kind: a first look, not a table of sixty rows
+DETECTORS = ("msp", "energy", "vim", "fisher_*", "dknn_credibility")
 PROJECT = """\
 # Written by `entangle demo`. Paths are relative to this file.
 model = "checkpoints/digits-*.onnx"
@@ -28,6 +30,9 @@ Try next, in this folder:
   entangle measure 'checkpoints/digits-step*.pt' test    the same checkpoints as TorchScript
   entangle measure test                                  the raw data alone
   entangle dknn --calib holdout --worst 3                the least credible predictions, explained
+  entangle ood --in test --out letters                   every out-of-distribution detector
+  entangle score checkpoints/digits-step1000.onnx data/letters    verdicts, line by line
+  entangle between test letters holdout                  how far apart two data sets are
   entangle layers checkpoints/digits-step1000.onnx       every layer that can be measured
   entangle inspect entangle-out                          what was written
 """
@@ -44,6 +49,9 @@ def demo(
     from entangle_cli.commands.dknn import dknn_and_show
     from entangle_cli.commands.dknn_run import DkNNOptions
     from entangle_cli.commands.measure import measure_and_show
+    from entangle_cli.commands.ood import ood_and_show
+    from entangle_cli.commands.ood_data import OODData
+    from entangle_cli.commands.ood_found import OODOptions
     from entangle_cli.project import read_project
 
     terminal = Terminal(quiet=quiet)
@@ -55,6 +63,14 @@ def demo(
         project=project,
         run=run,
         asked=DkNNOptions(),
+        terminal=terminal,
+    )
+    ood_and_show(
+        None,
+        OODData("test", ("letters",), train="train", calib="holdout"),
+        project=project,
+        run=run,
+        asked=OODOptions(detectors=DETECTORS),
         terminal=terminal,
     )
     measure_and_show([], project=project, run=run, terminal=terminal)

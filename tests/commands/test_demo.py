@@ -7,6 +7,7 @@ def test_the_demo_leaves_a_project_and_ends_with_a_table(entangle, tmp_path):
     assert sum(name.endswith(".onnx") for name in checkpoints) >= 4
     assert sum(name.endswith(".pt") for name in checkpoints) >= 4
     assert "fc1>relu" in found.stdout
+    assert "fisher_mahalanobis" in found.stdout
     assert "Try next" in found.stderr
 
 
