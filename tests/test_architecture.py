@@ -26,9 +26,19 @@ MAY_IMPORT = {
     "neighbors": GROUND,
     "measures": GROUND | {"neighbors"},
     "report": GROUND | {"results"},
+    "attacks": GROUND,
     "training": GROUND | {"datasets", "measures"},
     "commands": ROOT
-    | {"models", "datasets", "activations", "neighbors", "measures", "training", "report"},
+    | {
+        "models",
+        "datasets",
+        "activations",
+        "neighbors",
+        "measures",
+        "attacks",
+        "training",
+        "report",
+    },
     "app": ROOT | {"commands"},
     "__main__": {"app"},
 }
