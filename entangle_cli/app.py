@@ -17,6 +17,7 @@ import typer
 
 from entangle_cli import __version__
 from entangle_cli.commands import (
+    attack,
     between,
     demo,
     dknn,
@@ -88,7 +89,7 @@ def _out_of_our_hands(error: OSError | MemoryError) -> tuple[str, int]:
     return f"{line}; check the path and its permissions", 2
 
 
-for module in (measure, dknn, ood, between, score, dump, layers, inspect, demo, doctor):
+for module in (measure, dknn, ood, between, score, attack, dump, layers, inspect, demo, doctor):
     name = module.__name__.rpartition(".")[2]
     app.command(name)(_answering(getattr(module, name)))
 
