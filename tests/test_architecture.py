@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "neighbors": GROUND,
     "measures": GROUND | {"neighbors"},
     "report": GROUND | {"results"},
-    "attacks": GROUND,
+    "attacks": GROUND | {"datasets"},
     "training": GROUND | {"datasets", "measures"},
     "commands": ROOT
     | {
