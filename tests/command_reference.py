@@ -23,6 +23,7 @@ The result goes to stdout, everything else to stderr. Models and data are paths,
 | 1 | a bug in entangle (the only case with a traceback) |
 | 2 | wrong use or bad input, said in one line |
 | 3 | stopped early or partly done; everything committed is kept and the same command resumes |
+| 4 | a `--fail-if` condition is met; everything is written all the same |
 | 130, 143, 129 | stopped by Ctrl-C, SIGTERM, SIGHUP; what is committed is kept |
 """
 

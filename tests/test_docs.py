@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from command_reference import PAGE, command_names, render
 
+from entangle_cli.datasets.letters import write_letters
+from entangle_cli.measures.ood.catalogue import METHODS
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 
@@ -68,11 +71,26 @@ def test_the_commands_of_the_readme_run_on_a_users_files(
     shutil.copytree(digits_folder("train", 400), tmp_path / "train")
     shutil.copytree(digits_folder("holdout", 200), tmp_path / "holdout")
     shutil.copy(image_folder.parent / "test.npz", tmp_path / "test.npz")
+    write_letters(tmp_path / "other", 50)
+    shutil.copy(next((tmp_path / "other").rglob("*.png")), tmp_path / "photo.png")
     lines = [line for line in commands(CHECKOUT / "README.md") if line.startswith("entangle")]
     assert len(lines) >= 5
     for line in lines:
         done = run(line, tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_the_readme_counts_the_detectors():
+    text = (CHECKOUT / "README.md").read_text()
+    assert f": {len({method.name for method in METHODS})} of them" in text
+
+
+def test_every_detector_is_in_the_table_of_the_measures_at_its_place():
+    text = (CHECKOUT / "docs" / "measures.md").read_text()
+    places = "logits|features|layer|all layers"
+    rows = re.findall(rf"^\| `(\w+)` \| ({places}) \|", text, re.MULTILINE)
+    place = {"layers": "all layers"}
+    assert sorted(rows) == sorted((m.name, place.get(m.scope, m.scope)) for m in METHODS)
 
 
 def test_the_readme_says_how_to_set_up_in_two_commands():
