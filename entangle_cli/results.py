@@ -99,9 +99,8 @@ def columns_to_csv(columns: Mapping[str, Sequence[Any]]) -> Iterator[str]:
 
 def _plain(values: Any) -> Sequence[Any]:
     """Python's own numbers, which print in full; None for NaN."""
-    if not hasattr(values, "tolist"):
-        return values
-    return [None if value != value else value for value in values.tolist()]
+    own = values.tolist() if hasattr(values, "tolist") else values
+    return [None if value != value else value for value in own]
 
 
 def _cell(value: Any) -> Any:

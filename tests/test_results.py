@@ -43,3 +43,55 @@ def test_files_are_written_as_a_whole_with_nothing_left_over(tmp_path):
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(
         result.to_json()
     )
+
+
+def written_columns(columns, folder):
+    Result(command="x", columns={"scores": columns}).write(folder)
+    text = (folder / "scores.csv").read_text()
+    return text, list(csv.reader(io.StringIO(text)))
+
+
+def test_columns_are_written_row_by_row(tmp_path):
+    columns = {"id": ["a", "b,c", 'd"'], "score": np.array([0.1, 1e-300, 3.0])}
+    _, rows = written_columns(columns, tmp_path)
+    assert rows[0] == ["id", "score"]
+    assert rows[1:] == [["a", "0.1"], ["b,c", "1e-300"], ['d"', "3.0"]]
+
+
+def test_what_is_missing_is_an_empty_cell(tmp_path):
+    nan = math.nan
+    columns = {"n": np.array([nan, 1.0]), "list": [nan, 2.5], "none": [None, 3], "inf": [1, nan]}
+    columns["inf"] = np.array([math.inf, -math.inf])
+    _, rows = written_columns(columns, tmp_path)
+    assert rows[1:] == [["", "", "", "inf"], ["1.0", "2.5", "3", "-inf"]]
+
+
+def test_numbers_of_columns_read_back_exactly(tmp_path):
+    values = np.random.default_rng(0).normal(size=5000)
+    _, rows = written_columns({"score": values}, tmp_path)
+    assert [float(row[0]) for row in rows[1:]] == values.tolist()
+
+
+def test_no_cell_of_a_column_is_a_formula_or_a_control_character(tmp_path):
+    names = ["=1+1", "+x", "-y", "@z", "a\x1b[31mb", "two\nlines", "é"]
+    text, rows = written_columns({"=id": names, "n": np.arange(7)}, tmp_path)
+    assert rows[0] == ["'=id", "n"]
+    assert [row[0] for row in rows[1:]] == [
+        "'=1+1", "'+x", "'-y", "'@z", "a\\x1b[31mb", "two\\nlines", "é",
+    ]  # fmt: skip
+    assert text.count("\n") == 8
+    # a negative number is no formula
+    _, rows = written_columns({"n": np.array([-1.5])}, tmp_path)
+    assert rows[1] == ["-1.5"]
+
+
+def test_columns_stay_out_of_the_json_and_may_be_empty(tmp_path):
+    _, rows = written_columns({"id": [], "score": np.array([])}, tmp_path)
+    assert rows == [["id", "score"]]
+    assert "score" not in (tmp_path / "x.json").read_text()
+
+
+def test_columns_of_unequal_length_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="zip"):
+        written_columns({"a": [1, 2], "b": [1]}, tmp_path)
+    assert not (tmp_path / "scores.csv").exists()

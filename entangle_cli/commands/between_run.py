@@ -1,6 +1,5 @@
 """What ``entangle between`` does, without its options and its table."""
 
-import glob
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from entangle_cli.commands.between_data import Other, expanded, ordered
 from entangle_cli.commands.console import Terminal
 from entangle_cli.commands.options import RunOptions
 from entangle_cli.commands.preparing import (
@@ -22,11 +22,12 @@ from entangle_cli.commands.preparing import (
     resolve_device,
 )
 from entangle_cli.commands.provenance import described, model_row, provenance, sanity
+from entangle_cli.commands.set_names import told_apart
 from entangle_cli.commands.sources import choose_checkpoint
 from entangle_cli.errors import MeasureError, UsageError
 from entangle_cli.measures.protocol import Protocol
+from entangle_cli.measures.temperature import MIXED, SEPARATED
 from entangle_cli.measures.two_sample import TwoSample, two_sample
-from entangle_cli.models.series import steps_in_names
 from entangle_cli.project import Project
 from entangle_cli.results import Result, Row
 
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
     from entangle_cli.datasets.dataset import Dataset
 
 _ROWS_AT_A_TIME = 256
+# what the measure says of classes, said of sets
+_AS_SETS = {
+    SEPARATED: "every point's nearest neighbor is of its own set: the loss falls to 0 with the "
+    "temperature; --temperature 0.1xmedian still tells such layers apart",
+    MIXED: "no temperature gives less than the ceiling: near points share a set no more than far "
+    "ones",
+}
 
 
 @dataclass(frozen=True)
@@ -59,19 +67,21 @@ def run_between(
     Raises:
         EntangleError: something given does not fit, or nothing could be measured.
     """
+    if asked.model is None and (set(run.layers) - {INPUT} or run.exclude_layers):
+        raise UsageError("--layers without a model; give --model MODEL as well")
     run = replace(run, device=resolve_device(run.device))
     first = open_data(one, project, run, terminal)
-    series = [
-        (open_data(name, project, run, terminal), step)
-        for name, step in ordered(_expanded(others, project))
-    ]
-    work = _Work(first, project, run, asked, terminal)
+    pairs = ordered(expanded(others, project))
+    sets = [open_data(name, project, run, terminal) for name, _ in pairs]
+    name, *names = told_apart([first, *sets])
+    series = [Other(*of) for of in zip(sets, names, (step for _, step in pairs), strict=True)]
+    work = _Work(first, name, project, run, asked, terminal)
     work.result.provenance = provenance(
         protocol=asked.protocol.to_json(),
         permutations=asked.permutations,
         seed=run.seed,
         a=described(first),
-        b=[described(dataset) for dataset, _ in series],
+        b=[described(dataset) for dataset in sets],
     )
     with scratch_folder(run.output) as scratch:
         if asked.model is None:
@@ -79,26 +89,6 @@ def run_between(
         else:
             work.compare_layers(series, scratch)
     return work.finish()
-
-
-def _expanded(references: Sequence[str], project: Project) -> list[str]:
-    found: list[str] = []
-    for reference in references:
-        known = reference in project.data or Path(reference).exists()
-        matches = [] if known else sorted(glob.glob(reference))
-        found += matches or [reference]
-    return found
-
-
-def ordered(references: Sequence[str]) -> list[tuple[str, int | None]]:
-    """References with the steps in their names; sorted by step where every one tells one."""
-    steps: list[int | None] = [None] * len(references)
-    if len(references) > 1:
-        steps = steps_in_names([Path(reference) for reference in references])
-    pairs = list(zip(references, steps, strict=True))
-    if None in steps or len(set(steps)) < len(steps):
-        return [(reference, None) for reference in references]
-    return sorted(pairs, key=lambda pair: pair[1])
 
 
 @contextmanager
@@ -120,31 +110,32 @@ class _Work:
     def __init__(
         self,
         first: "Dataset",
+        name: str,
         project: Project,
         run: RunOptions,
         asked: BetweenOptions,
         terminal: Terminal,
     ) -> None:
-        self.first, self.project, self.run, self.asked = first, project, run, asked
-        self.terminal = terminal
+        self.first, self.name = first, name
+        self.project, self.run, self.asked, self.terminal = project, run, asked, terminal
         self.result = Result(command="between")
-        self._errors: list[MeasureError] = []
+        self._errors: list[tuple[str, MeasureError]] = []
 
-    def compare_inputs(self, series: Sequence[tuple["Dataset", int | None]], scratch: Path) -> None:
+    def compare_inputs(self, series: Sequence[Other], scratch: Path) -> None:
         """In input space alone: the pixels or numbers as they are stored."""
         from entangle_cli.datasets.points import raw_points
 
         points = raw_points(self.first, scratch=scratch)
-        for dataset, step in series:
-            other = raw_points(dataset, scratch=scratch)
+        for one in series:
+            other = raw_points(one.dataset, scratch=scratch)
             if other.shape[1] != points.shape[1]:
                 raise UsageError(
-                    f"{self.first.name} has {points.shape[1]} numbers a sample, {dataset.name} "
+                    f"{self.name} has {points.shape[1]} numbers a sample, {one.name} "
                     f"{other.shape[1]}; give --model MODEL, which brings both to one size"
                 )
-            self._add(points, other, {"step": step, "layer": INPUT, "b": dataset.name}, scratch)
+            self._add(points, other, one.cells(INPUT), scratch)
 
-    def compare_layers(self, series: Sequence[tuple["Dataset", int | None]], scratch: Path) -> None:
+    def compare_layers(self, series: Sequence[Other], scratch: Path) -> None:
         """In the model's input, as it is fed, and in every layer."""
         checkpoint = choose_checkpoint(self.asked.model, self.project, self.terminal)
         model = open_checkpoint(checkpoint, self.run)
@@ -158,15 +149,14 @@ class _Work:
         accuracy = None if stored is None else sanity(stored, one, self.terminal)
         self.result.models = [model_row(one, accuracy, checkpoint.step)]
         inputs = fed_points(one, scratch) if self._wants_input() else None
-        for dataset, step in series:
-            two = prepared(dataset)
-            of = {"step": step, "b": dataset.name}
+        for one_b in series:
+            two = prepared(one_b.dataset)
             if inputs is not None:
-                self._add(inputs, fed_points(two, scratch), of | {"layer": INPUT}, scratch)
+                self._add(inputs, fed_points(two, scratch), one_b.cells(INPUT), scratch)
             other = self._stored(two)
             for layer in one.layers:
                 pair = stored.points(layer), other.points(layer)
-                self._add(*pair, of | {"layer": layer}, scratch)
+                self._add(*pair, one_b.cells(layer), scratch)
 
     def _wants_input(self) -> bool:
         return not self.run.layers or INPUT in self.run.layers
@@ -186,17 +176,17 @@ class _Work:
                 scratch=scratch,
             )
         except MeasureError as error:
-            self._errors.append(error)
-            self.terminal.error(f"{of['b']}, layer {of['layer']}: {error}")
+            self._errors.append((f"{of['b']}, layer {of['layer']}", error))
             return
         self.result.rows.append(self._row(found, of, (len(a), len(b))))
         for note in found.observed.notes:
-            self.result.notes.append(f"{of['b']}, layer {of['layer']}: {note}")
+            said = _AS_SETS.get(note, note)
+            self.result.notes.append(f"{of['b']}, layer {of['layer']}: {said}")
 
     def _row(self, found: TwoSample, of: Row, sizes: tuple[int, int]) -> Row:
         observed = found.observed
         row: Row = {
-            "a": self.first.name,
+            "a": self.name,
             "b": of["b"],
             "step": of["step"],
             "layer": of["layer"],
@@ -211,13 +201,16 @@ class _Work:
         return row
 
     def finish(self) -> Result:
-        """The result.
+        """The result; what could not be measured beside it is said.
 
         Raises:
             MeasureError: nothing at all could be measured.
         """
-        if not self.result.rows and self._errors:
-            raise self._errors[0]
+        if self._errors and not self.result.rows:
+            where, error = self._errors[0]
+            raise MeasureError(f"{where}: {error}")
+        for where, error in self._errors:
+            self.terminal.error(f"{where}: {error}")
         return self.result
 
 
@@ -237,8 +230,9 @@ def fed_points(prepared: Prepared, scratch: Path) -> np.ndarray:
         )
     shape = (feed.rows, example[0].size)
     with tempfile.TemporaryFile(dir=scratch) as file:
-        points = np.memmap(file, np.float32, mode="w+", shape=shape)
-    for start in range(0, feed.rows, _ROWS_AT_A_TIME):
-        stop = min(start + _ROWS_AT_A_TIME, feed.rows)
-        points[start:stop] = feed.batch(start, stop)[0].reshape(stop - start, -1)
-    return points
+        # written, not mapped for writing: a full disk is an error then, and not a bus error
+        for start in range(0, feed.rows, _ROWS_AT_A_TIME):
+            batch = feed.batch(start, min(start + _ROWS_AT_A_TIME, feed.rows))[0]
+            file.write(batch.astype(np.float32).tobytes())
+        file.flush()
+        return np.memmap(file, np.float32, mode="r", shape=shape)

@@ -66,7 +66,7 @@ def ood(
         typer.Option(min=0.5, max=0.9999, help="Share of in-distribution inputs to accept."),
     ] = 0.95,
     resamples: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Bootstrap resamples of the AUROC interval.")
+        int, typer.Option(min=40, metavar="N", help="Bootstrap resamples of the AUROC interval.")
     ] = 1000,
     fail_if: Annotated[
         list[str] | None,
@@ -168,17 +168,7 @@ def ood_and_show(
     found = run_ood(model, data, project, run, asked, terminal)
     result = answer(found, resamples=asked.resamples, seed=run.seed)
     written = result.write(run.output)
-    best = next((row for row in result.rows if row["auroc"] is not None), None)
-    search = {"k": asked.search.k, "method": asked.search.method, "seed": run.seed}
-    written.append(
-        write_fitted(
-            found,
-            run.output,
-            reduce=run.reduce,
-            search=search,
-            best=None if best is None else (best["detector"], best["layer"]),
-        )
-    )
+    written.append(write_fitted(found, run.output, reduce=run.reduce))
     for note in result.notes:
         terminal.note(f"note: {note}")
     show(result, format, tables(result))

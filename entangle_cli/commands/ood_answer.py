@@ -36,6 +36,7 @@ def answer(found: OODFound, *, resamples: int, seed: int) -> Result:
             rows.append(_mean_row(rows))
     for rows in sorted(by_key.values(), key=_best_first):
         result.rows += rows
+    result.notes += _row_notes(result.rows)
     result.columns["ood-scores"] = score_columns(found)
     return result
 
@@ -66,8 +67,12 @@ def _rows(found: OODFound, outside: ScoredSet, resamples: int, seed: int) -> dic
         else:
             row |= dict.fromkeys((*METRICS, "auroc_low", "auroc_high"))
         row["threshold"] = fitted.threshold
-        reason = inside.reasons.get(key) or outside.reasons.get(key, "")
-        row["note"] = "; ".join(filter(None, (fitted.note, reason)))
+        reasons = (
+            f"{one.dataset.name}: {one.reasons[key]}"
+            for one in (inside, outside)
+            if key in one.reasons
+        )
+        row["note"] = "; ".join(filter(None, (fitted.note, *reasons)))
         rows[key] = row
     return rows
 
@@ -82,7 +87,23 @@ def _mean_row(rows: Sequence[Row]) -> Row:
         mean[metric] = None if None in values else math.fsum(values) / len(values)
     # an interval of a mean over sets is not the mean of their intervals
     mean |= {"auroc_low": None, "auroc_high": None, "threshold": first["threshold"]}
-    return mean | {"note": first["note"]}
+    without = (row["note"] for row in rows if row["auroc"] is None)
+    return mean | {"note": next(without, first["note"])}
+
+
+def _row_notes(rows: Sequence[Row]) -> list[str]:
+    """What is to be known of detectors that do have numbers; equal notes once."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        if row["note"] and row["auroc"] is not None:
+            names = about.setdefault(row["note"], [])
+            name = column_name((row["detector"], row["layer"]))
+            if name not in names:
+                names.append(name)
+    return [
+        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {note}"
+        for note, names in about.items()
+    ]
 
 
 def _best_first(rows: Sequence[Row]) -> tuple[float, str, str]:
@@ -193,7 +214,9 @@ def _missing(rows: Sequence[Row]) -> "Table":
     table.add_column("why")
     seen: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        places = seen.setdefault((row["detector"], row["note"]), [])
+        # the place is in the column beside it
+        why = row["note"].removeprefix(f"layer {row['layer']}: ")
+        places = seen.setdefault((row["detector"], why), [])
         if row["layer"] not in places:
             places.append(row["layer"])
     for (detector, note), places in seen.items():

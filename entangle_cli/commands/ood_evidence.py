@@ -19,6 +19,7 @@ from entangle_cli.measures.ood.least_squares import recover_head
 from entangle_cli.neighbors.interface import Neighbors
 
 if TYPE_CHECKING:
+    from entangle_cli.commands.searching import Searching
     from entangle_cli.models.head import LinearHead
 
 # by metric and layer
@@ -125,6 +126,33 @@ def evidence(
         neighbors=neighbors,
         labels=labels,
     )
+
+
+def near_training(
+    searching: "Searching",
+    metrics: Sequence[str],
+    train: ActivationFile,
+    queried: Sequence[ActivationFile],
+    layers: Sequence[str],
+) -> list[NeighborsOf]:
+    """Neighbors of each of ``queried`` among ``train``; none in a layer that holds NaN."""
+
+    def ordered(file: ActivationFile) -> tuple[str, ...]:
+        broken = {*train.nonfinite, *file.nonfinite}
+        return tuple(layer for layer in layers if layer not in broken)
+
+    found: dict[int, NeighborsOf] = {}
+    for usable in dict.fromkeys(map(ordered, queried)):
+        files = [file for file in queried if ordered(file) == usable]
+        lists = searching.by_metric(metrics, train, files, usable)
+        found |= {id(file): one for file, one in zip(files, lists, strict=True)}
+        if len(usable) < len(layers):
+            names = ", ".join(dict.fromkeys(file.path.name for file in files))
+            without = ", ".join(layer for layer in layers if layer not in usable)
+            searching.notes.append(
+                f"{names}: no neighbors in {without}, where a value is NaN or infinite"
+            )
+    return [found[id(file)] for file in queried]
 
 
 def _channels(stored: ActivationFile, layer: str) -> np.ndarray:

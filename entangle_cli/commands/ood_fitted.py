@@ -6,7 +6,9 @@ Neighbors are looked for among the training activations, which stay where the ru
 
 import json
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,25 @@ import numpy as np
 from entangle_cli.commands.ood_evidence import Penultimate
 from entangle_cli.commands.ood_found import OODFound
 from entangle_cli.errors import MeasureError, UsageError
-from entangle_cli.measures.ood.fitting import FittedDetector, Key
+from entangle_cli.measures.ood.fitting import FittedDetector
 from entangle_cli.measures.ood.state import from_state, to_state
 
 FILE_NAME = "fitted.npz"
 _VERSION = 1
+# what reading a damaged archive, array or header raises
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    MeasureError,
+)
 
 
 @dataclass(frozen=True)
@@ -35,10 +51,10 @@ class FittedRun:
         layers: layers that detectors look at.
         reduce: how maps become points.
         penultimate: the last linear layer and where its input is stored.
-        train: the training activations, None where there was no training data.
+        train: the training activations, None where there was no training data; ``train_identity``
+            is what they must hold.
         search: k and method of the neighbor search.
         detectors: fitted, with thresholds.
-        best: the detector with the best mean AUROC of the run.
         class_names: names of the classes, or None.
     """
 
@@ -49,15 +65,13 @@ class FittedRun:
     reduce: str
     penultimate: Penultimate
     train: str | None
+    train_identity: Mapping[str, Any] | None
     search: Mapping[str, Any]
     detectors: tuple[FittedDetector, ...]
-    best: Key | None
     class_names: tuple[str, ...] | None
 
 
-def write_fitted(
-    found: OODFound, folder: Path, *, reduce: str, search: Mapping[str, Any], best: Key | None
-) -> Path:
+def write_fitted(found: OODFound, folder: Path, *, reduce: str) -> Path:
     """Keep the detectors of a run in ``folder``; the file appears as a whole."""
     arrays: list[np.ndarray] = []
     preprocessing = found.prepared.resolved.preprocessing
@@ -72,19 +86,22 @@ def write_fitted(
         "head": to_state(penultimate.head, arrays),
         "ends_in": penultimate.ends_in,
         "train": None if found.train is None else _relative(found.train.path, folder),
-        "search": dict(search),
+        "train_identity": None if found.train is None else found.train.identity,
+        "search": {key: found.provenance[key] for key in ("k", "method", "seed")},
         "detectors": [to_state(one, arrays) for one in found.fitted if one.detector is not None],
-        "best": None if best is None else list(best),
-        "class_names": found.inside.dataset.class_names,
+        "class_names": _class_names(found),
     }
     path = folder / FILE_NAME
     temporary = path.with_name(f"{FILE_NAME}.{os.getpid()}.tmp")
     named = {f"array_{number}": array for number, array in enumerate(arrays)}
-    with open(temporary, "wb") as file:
-        np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -97,7 +114,10 @@ def read_fitted(folder: Path) -> FittedRun:
     path = folder / FILE_NAME if folder.is_dir() else folder
     if not path.is_file():
         raise UsageError(f"{folder}: holds no {FILE_NAME}; give the output folder of entangle ood")
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{path}: not a whole {FILE_NAME}; run entangle ood again")
     try:
+        _check_sums(path)
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(bytes(stored["header"]))
             arrays = [stored[f"array_{number}"] for number in range(len(stored.files) - 1)]
@@ -107,12 +127,23 @@ def read_fitted(folder: Path) -> FittedRun:
                 "entangle ood again"
             )
         return _run(path.parent, header, arrays)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, MeasureError) as error:
+    except _DAMAGE as error:
         raise UsageError(f"{path}: damaged ({error}); run entangle ood again") from None
+
+
+def _check_sums(path: Path) -> None:
+    """Before numpy parses headers: a flipped byte must not reach its parser."""
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise ValueError(f"{broken} does not have its checksum")
 
 
 def _run(folder: Path, header: Mapping[str, Any], arrays: list[np.ndarray]) -> FittedRun:
     head = from_state(header["head"], arrays)
+    detectors = tuple(from_state(one, arrays) for one in header["detectors"])
+    if not all(isinstance(one, FittedDetector) for one in detectors):
+        raise TypeError("something else in the place of a detector")
     names = header["class_names"]
     return FittedRun(
         folder=folder,
@@ -122,11 +153,21 @@ def _run(folder: Path, header: Mapping[str, Any], arrays: list[np.ndarray]) -> F
         reduce=header["reduce"],
         penultimate=Penultimate(header["features"], head, header["ends_in"]),
         train=header["train"],
+        train_identity=header["train_identity"],
         search=header["search"],
-        detectors=tuple(from_state(one, arrays) for one in header["detectors"]),
-        best=None if header["best"] is None else tuple(header["best"]),
+        detectors=detectors,
         class_names=None if names is None else tuple(names),
     )
+
+
+def _class_names(found: OODFound) -> tuple[str, ...] | None:
+    """Names of the network's classes: of the training data, else of the inside set."""
+    logits = found.inside.stored.logits
+    for one in (found.train, found.inside.dataset):
+        names = None if one is None else one.class_names
+        if names is not None and logits is not None and len(names) == logits.shape[1]:
+            return tuple(names)
+    return None
 
 
 def _relative(path: Path, folder: Path) -> str:

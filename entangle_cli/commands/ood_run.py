@@ -1,13 +1,14 @@
 """What ``entangle ood`` does, without its options and its tables."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from entangle_cli.activations.file import ActivationFile
 from entangle_cli.commands.console import Terminal
 from entangle_cli.commands.dknn_data import check_overlap, known_labels
-from entangle_cli.commands.ood_data import OODData
+from entangle_cli.commands.ood_answer import MEAN
+from entangle_cli.commands.ood_data import OODData, has_labels, reachable_neighbors, shared_notes
 from entangle_cli.commands.ood_evidence import (
     NeighborsOf,
     Penultimate,
@@ -15,6 +16,7 @@ from entangle_cli.commands.ood_evidence import (
     evidence,
     from_file,
     metrics_needed,
+    near_training,
 )
 from entangle_cli.commands.ood_found import OODFound, OODOptions, ScoredSet
 from entangle_cli.commands.options import RunOptions
@@ -30,6 +32,7 @@ from entangle_cli.commands.preparing import (
 )
 from entangle_cli.commands.provenance import described, model_row, provenance, sanity
 from entangle_cli.commands.searching import Searching
+from entangle_cli.commands.set_names import told_apart
 from entangle_cli.commands.sources import choose_checkpoint
 from entangle_cli.errors import UsageError
 from entangle_cli.measures.ood.catalogue import choose_methods
@@ -91,8 +94,6 @@ class _Work:
         self, train: "Dataset | None", calib: "Dataset | None", tests: Sequence["Dataset"]
     ) -> None:
         """Refuse calibration that is not held out; say what else is shared."""
-        from entangle_cli.datasets.overlap import Overlap
-
         inside = tests[0]
         trained = [] if train is None else [("training", train)]
         if calib is not None:
@@ -102,14 +103,13 @@ class _Work:
                 force=self.asked.force,
                 consequence="thresholds and credibilities are not valid",
             )
-        overlap = Overlap()
-        for role, other in (*trained, *(("outside", test) for test in tests[1:])):
-            shared = overlap.shared(inside, other)
-            if shared:
-                self.notes.append(
-                    f"{shared} of {len(inside)} samples of {inside.name} are also in the {role} "
-                    f"data {other.name}: the numbers are not those of separate sets"
-                )
+        self.notes += shared_notes(train, calib, tests)
+        if train is not None:
+            wanted = self.asked.search.k
+            k = reachable_neighbors(wanted, train, (calib, *tests))
+            self.asked = replace(self.asked, search=replace(self.asked.search, k=k))
+            if k < wanted:
+                self.notes.append(f"{len(train)} training samples: {k} neighbors, not {wanted}")
 
     def find(
         self,
@@ -122,10 +122,13 @@ class _Work:
         """Activations, neighbors, detectors and scores of every set."""
         inside = tests[0]
         # probing wants labels; the inside set is what the network was made for
-        labeled = next((d for d in (inside, calib, train) if d is not None and _labeled(d)), inside)
-        resolved = resolve(self.model, labeled, self.project, self.run)
+        probed = next((d for d in (inside, calib, train) if has_labels(d)), inside)
+        resolved = resolve(self.model, probed, self.project, self.run)
         prepared = prepare(self.model, inside, self.project, self.run, resolved)
         layers = prepared.layers
+        if not any(method.places(layers) for method in methods):
+            names = ", ".join(dict.fromkeys(method.name for method in methods))
+            raise UsageError(f"{names}: there is no layer to look at; choose some with --layers")
         penultimate_of, extra = self._penultimate(prepared)
         wanted = tuple(dict.fromkeys((*layers, *extra)))
 
@@ -145,9 +148,11 @@ class _Work:
         )
         self.terminal.note(f"fitting {len(methods)} detectors")
         fitted = fit_detectors(methods, known, layers, keep=self.asked.keep)
+        # only now: stored activations go by the name that a set has in any company
+        names = told_apart(tests, taken=(MEAN,))
         scored = [
-            ScoredSet(dataset, file, *score_inputs(fitted, inputs))
-            for dataset, file, inputs in zip(tests, files, sets, strict=True)
+            ScoredSet(replace(dataset, name=name), file, *score_inputs(fitted, inputs))
+            for dataset, name, file, inputs in zip(tests, names, files, sets, strict=True)
         ]
         return OODFound(
             prepared=prepared,
@@ -172,9 +177,7 @@ class _Work:
             return lambda file: from_file(found, reason, file), extra
         known = [layer.name for layer in self.model.layers(example)]
         if named not in known:
-            raise UsageError(
-                f"--features {named}: the model has no such layer; see entangle layers"
-            )
+            raise UsageError(f"--features {named}: no such layer; see entangle layers")
         return lambda file: by_least_squares(named, file), (named,)
 
     def _evidence(
@@ -193,7 +196,7 @@ class _Work:
             queried = [file for file in files[1:] if file is not None]
             metrics = metrics_needed(method.needs for method in methods)
             searching = Searching(self.run, self.asked.search, self.terminal, self.notes)
-            lists = searching.by_metric(metrics, train_file, queried, layers)
+            lists = near_training(searching, metrics, train_file, queried, layers)
             near = {id(file): found for file, found in zip(queried, lists, strict=True)}
 
         def of(dataset: "Dataset | None", file: ActivationFile | None) -> Evidence | None:
@@ -201,7 +204,8 @@ class _Work:
                 return None
             labels = dataset.labels
             if train is not None and dataset is not train:
-                labels = known_labels(dataset, train, [])
+                # an outside set has other classes, of course
+                labels = known_labels(dataset, train, self.notes if dataset is datasets[1] else [])
             return evidence(
                 file,
                 penultimate,
@@ -222,10 +226,9 @@ class _Work:
         calib: "Dataset | None",
         tests: Sequence["Dataset"],
     ) -> Row:
-        search = asdict(self.asked.search)
-        del search["metric"]
         return provenance(
-            **search,
+            k=self.asked.search.k,
+            method=self.asked.search.method,
             keep=self.asked.keep,
             seed=self.run.seed,
             layers=list(layers),
@@ -235,7 +238,3 @@ class _Work:
             inside=described(tests[0]),
             outside=[described(test) for test in tests[1:]],
         )
-
-
-def _labeled(dataset: "Dataset") -> bool:
-    return dataset.labels is not None and bool((dataset.labels >= 0).any())

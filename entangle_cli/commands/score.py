@@ -35,7 +35,8 @@ def score(
         typer.Option(
             "--by",
             metavar="NAME[@LAYER]",
-            help="The detector whose threshold gives the verdict. Default: the best of the run.",
+            help="The detector that gives the verdict. Default: the first that the run has of "
+            "fisher_knn, energy and msp.",
         ),
     ] = None,
     detectors: Annotated[
@@ -57,8 +58,9 @@ def score(
 ) -> None:
     """Score new inputs with the detectors and thresholds of 'entangle ood'.
 
-    Prints a line per input: the prediction, its credibility, the verdict 'in' or 'out' by the
-    stored threshold, and the outlier scores. Nothing is written.
+    Prints a line per input: the prediction, its credibility (where dknn_credibility is among the
+    detectors), the verdict 'in' or 'out' by the stored threshold, and the outlier scores. Nothing
+    is written.
     """
     import sys
 

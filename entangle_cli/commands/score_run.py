@@ -11,7 +11,7 @@ import numpy as np
 
 from entangle_cli.activations.file import ActivationFile
 from entangle_cli.commands.console import Terminal
-from entangle_cli.commands.ood_evidence import evidence, metrics_needed
+from entangle_cli.commands.ood_evidence import evidence, metrics_needed, near_training
 from entangle_cli.commands.ood_fitted import FittedRun
 from entangle_cli.commands.options import RunOptions
 from entangle_cli.commands.preparing import (
@@ -25,7 +25,12 @@ from entangle_cli.commands.searching import Searching, SearchOptions
 from entangle_cli.errors import UsageError
 from entangle_cli.measures.ood.catalogue import METHODS, choose_methods
 from entangle_cli.measures.ood.evidence import Evidence
-from entangle_cli.measures.ood.fitting import FittedDetector, Key, score_inputs
+from entangle_cli.measures.ood.fitting import (
+    FittedDetector,
+    Key,
+    column_name,
+    score_inputs,
+)
 from entangle_cli.project import Project
 from entangle_cli.text import suggestion
 
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
     from entangle_cli.datasets.dataset import Dataset
     from entangle_cli.models import Model
 
+# who gives the verdict where nobody is named: not chosen by looking at any outside set
+JUDGES: tuple[Key, ...] = (("fisher_knn", "all layers"), ("energy", "logits"), ("msp", "logits"))
 CREDIBILITY: Key = ("dknn_credibility", "all layers")
 
 
@@ -104,22 +111,27 @@ def run_score(
 
 
 def _judge(fitted: FittedRun, by: str | None) -> FittedDetector:
-    """The detector that decides: ``NAME`` or ``NAME@LAYER``; the run's best if not given."""
+    """The detector that decides: ``NAME`` or ``NAME@LAYER``; the first of `JUDGES` if not given."""
     known = {one.key: one for one in fitted.detectors}
     if by is None:
-        if fitted.best not in known:
+        default = next((known[key] for key in JUDGES if key in known), None)
+        if default is None:
+            names = ", ".join(column_name(key) for key in known)
             raise UsageError(
-                f"{fitted.folder}: no detector could be fitted there; choose with --by"
+                f"{fitted.folder}: has none of the detectors that decide by default; name one with "
+                f"--by: {names}"
             )
-        return known[fitted.best]
+        return default
     name, _, place = by.partition("@")
     found = [one for key, one in known.items() if key[0] == name and place in ("", key[1])]
     if len(found) == 1:
         return found[0]
-    names = [f"{key[0]}@{key[1]}" for key in known]
     if not found:
-        hint = suggestion(by, names)
-        raise UsageError(f"--by {by}: not fitted in {fitted.folder}{hint}")
+        names = dict.fromkeys(one.name for one in known.values())
+        hint = suggestion(by, [*names, *map(column_name, known)])
+        raise UsageError(
+            f"--by {by}: not fitted in {fitted.folder}{hint}; there are {', '.join(names)}"
+        )
     places = ", ".join(one.place for one in found)
     raise UsageError(f"--by {by}: fitted for {places}; give one as {name}@LAYER")
 
@@ -154,6 +166,22 @@ def _prepared(model: "Model", dataset: "Dataset", fitted: FittedRun) -> Prepared
     return Prepared(model, feed, Resolved(preprocessing, f"as in {fitted.folder}"), layers)
 
 
+def _training_activations(fitted: FittedRun) -> ActivationFile:
+    """Where neighbors are looked for.
+
+    Raises:
+        UsageError: they are gone, or others lie in their place.
+    """
+    path = fitted.folder / fitted.train
+    remedy = "run entangle ood again, or give --by and --detectors that look at no neighbors"
+    if not path.exists():
+        raise UsageError(f"{path}: the training activations of the run are gone; {remedy}")
+    train = ActivationFile.open(path)
+    if train.identity != fitted.train_identity or not train.complete:
+        raise UsageError(f"{path}: not the training activations of the run; {remedy}")
+    return train
+
+
 def _evidence(
     fitted: FittedRun,
     chosen: list[FittedDetector],
@@ -166,11 +194,11 @@ def _evidence(
     neighbors = {}
     metrics = metrics_needed(needs)
     if metrics and fitted.train is not None:
-        train = ActivationFile.open(fitted.folder / fitted.train)
+        train = _training_activations(fitted)
         search = SearchOptions(k=fitted.search["k"], method=fitted.search["method"])
         notes: list[str] = []
         searching = Searching(replace(run, seed=fitted.search["seed"]), search, terminal, notes)
-        (neighbors,) = searching.by_metric(metrics, train, [stored], fitted.layers)
+        (neighbors,) = near_training(searching, metrics, train, [stored], fitted.layers)
         for note in notes:
             terminal.note(f"note: {note}")
     return evidence(

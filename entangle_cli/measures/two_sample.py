@@ -47,12 +47,15 @@ def two_sample(  # noqa: PLR0913 - the options of one comparison
     """Entanglement of points ``(n, d)`` and ``(m, d)`` as two classes.
 
     Raises:
-        MeasureError: points of different dimension, or for which the measure is not defined.
+        MeasureError: an empty set, points of different dimension, or for which the measure is not
+            defined.
     """
     if a.shape[1:] != b.shape[1:]:
         raise MeasureError(
             f"points of {a.shape[1]} and of {b.shape[1]} numbers; both sets need points of one size"
         )
+    if len(a) == 0 or len(b) == 0:
+        raise MeasureError(f"sets of {len(a)} and {len(b)} points; give points of both")
     points = stacked(a, b, scratch)
     labels = np.repeat([0, 1], [len(a), len(b)])
 
@@ -70,15 +73,13 @@ def two_sample(  # noqa: PLR0913 - the options of one comparison
 
 def stacked(a: np.ndarray, b: np.ndarray, scratch: Path | None) -> np.ndarray:
     """The rows of both, in an unlinked file of the folder ``scratch`` where one is given."""
-    shape = (len(a) + len(b), a.shape[1])
     dtype = np.result_type(a, b)
     if scratch is None:
-        joined = np.empty(shape, dtype)
-    else:
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            joined = np.memmap(file, dtype, mode="w+", shape=shape)
-    for rows, start in ((a, 0), (b, len(a))):
-        for first in range(0, len(rows), _ROWS_AT_A_TIME):
-            part = rows[first : first + _ROWS_AT_A_TIME]
-            joined[start + first : start + first + len(part)] = part
-    return joined
+        return np.concatenate([a, b], dtype=dtype)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        # written, not mapped for writing: a full disk is an error then, and not a bus error
+        for rows in (a, b):
+            for first in range(0, len(rows), _ROWS_AT_A_TIME):
+                file.write(rows[first : first + _ROWS_AT_A_TIME].astype(dtype).tobytes())
+        file.flush()
+        return np.memmap(file, dtype, mode="r", shape=(len(a) + len(b), a.shape[1]))

@@ -5,7 +5,7 @@
     seconds = q n (2 d / rate + c)
 
 ``rate`` is what a product of single precision reaches on the device now, measured for a moment in
-floating point operations per second; c is what one score costs beyond the product.
+floating point operations per second where it matters; c is what one score costs beyond the product.
 """
 
 import time
@@ -28,6 +28,7 @@ METHODS = ("auto", "exact", "approximate")
 EXACT_SECONDS = 300.0
 # Measured on one core with k = 75 and 60,000 points; on a GPU estimated from its memory bandwidth
 SECONDS_PER_SCORE = {"cpu": 4e-9, "cuda": 5e-11}
+SLOWEST_RATE = 5e9
 PROBE_SHAPE = (512, 2048)
 # Long enough to meet a moment when nobody else uses the processor
 PROBE_SECONDS = 0.3
@@ -70,12 +71,16 @@ def choose(
     """How to search points ``(n, d)``; the reason goes to ``notes``."""
     count, dimension = shape
     queries = count if queries is None else queries
-    rate = product_rate(dimension, device)
+    # what any machine does quickly is not worth a measurement
+    rate = SLOWEST_RATE
+    if exact_seconds(count, dimension, queries, rate=rate, device=device.type) > EXACT_SECONDS:
+        rate = product_rate(dimension, device)
     seconds = exact_seconds(count, dimension, queries, rate=rate, device=device.type)
     method = "approximate" if seconds > EXACT_SECONDS and count > FEWEST_POINTS else "exact"
     notes.append(
         f"{method} neighbors: the exact search for {queries} queries among {count} points of "
-        f"{dimension} entries takes about {seconds:.0f} s at {rate / 1e9:.0f} GFLOP/s, "
+        f"{dimension} entries takes {'at most' if rate == SLOWEST_RATE else 'about'} "
+        f"{seconds:.0f} s at {rate / 1e9:.0f} GFLOP/s, "
         f"the limit is {EXACT_SECONDS:.0f} s"
     )
     return method

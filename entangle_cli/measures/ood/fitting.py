@@ -39,9 +39,9 @@ class FittedDetector:
 
 
 def column_name(key: Key) -> str:
-    """``msp`` for a detector of class scores or features, else ``knn fc1``."""
+    """``msp`` for a detector of class scores or features, else ``knn@fc1``."""
     name, place = key
-    return name if place in ("logits", "features") else f"{name} {place}"
+    return name if place in ("logits", "features") else f"{name}@{place}"
 
 
 def fit_detectors(

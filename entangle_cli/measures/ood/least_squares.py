@@ -14,6 +14,8 @@ from entangle_cli.measures.ood.evidence import Head, blocks
 WORST_RESIDUAL = 1e-3
 # eigenvalues of the features' covariance below this share of the largest are directions never seen
 _RANK = 1e-12
+# squared, of stored class scores
+_ROUNDING = 1e-14
 
 
 def recover_head(features: np.ndarray, logits: np.ndarray) -> tuple[Head, int]:
@@ -34,16 +36,20 @@ def recover_head(features: np.ndarray, logits: np.ndarray) -> tuple[Head, int]:
         )
     logits = np.asarray(logits, dtype=np.float64)
     middle, answer = _mean(features), logits.mean(axis=0)
+    if not (np.isfinite(middle).all() and np.isfinite(answer).all()):
+        raise MeasureError("a feature or class score is not finite; leave the input out")
     square, product = np.zeros((width, width)), np.zeros((width, logits.shape[1]))
     for part in blocks(features):
         apart = features[part].astype(np.float64) - middle
         square += apart.T @ apart
         product += apart.T @ (logits[part] - answer)
+    spread = float(np.square(logits - answer).sum())
+    if spread <= _ROUNDING * float(np.square(logits).sum()):
+        raise MeasureError("class scores are the same for every input, which shows no weight")
     values, vectors = np.linalg.eigh(square)
     seen = values > max(values[-1], 0.0) * _RANK
     weight = (vectors[:, seen] / values[seen]) @ (vectors[:, seen].T @ product)
     head = Head(weight.T, answer - middle @ weight)
-    spread = float(np.square(logits - answer).sum())
     wrong = sum(
         float(np.square(head.logits(features[part]) - logits[part]).sum())
         for part in blocks(features)
@@ -51,8 +57,8 @@ def recover_head(features: np.ndarray, logits: np.ndarray) -> tuple[Head, int]:
     if wrong > WORST_RESIDUAL**2 * spread:
         raise MeasureError(
             f"class scores are not an affine function of these features (residual "
-            f"{np.sqrt(wrong / spread) if spread else np.inf:.2g} of their spread, at most "
-            f"{WORST_RESIDUAL:g}); give the input of the last linear layer"
+            f"{np.sqrt(wrong / spread):.2g} of their spread, at most {WORST_RESIDUAL:g}); give the "
+            "input of the last linear layer"
         )
     return head, int(width - seen.sum())
 
