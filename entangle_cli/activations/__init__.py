@@ -6,6 +6,7 @@
     logits      which output holds class scores, and the accuracy they give
     file        `ActivationFile`: reads a store, and the schema in words; structure: its HDF5 side
     writer      `ActivationWriter`: fills a store, crash-safe, resumable; starting: how it begins
+    committing  the threads behind it: one writes, one waits for the disk; staging: what they share
     skeleton    the HDF5 file before its first row
     schema      what a store consists of; identity: what determines it
     journal     the committed rows; manifest: the seal over a finished store; lock: one writer

@@ -46,7 +46,8 @@ def dump(  # noqa: PLR0913
 
     A store at ``path`` that is complete and has the same identity (`content_identity`) is
     returned as it is; one that was interrupted is continued, to the same bytes as without the
-    interruption. Memory holds one batch, whatever the number of samples.
+    interruption. Memory holds one batch and a few megabytes that wait for the disk, whatever the
+    number of samples.
 
     Args:
         model: where the activations come from.
@@ -56,7 +57,8 @@ def dump(  # noqa: PLR0913
         reduce: how a map becomes a point (`reduce_map`).
         dtype: what numbers are stored as.
         batch_size: samples per batch; ``auto`` or None takes the largest power of two, at most
-            512, whose inputs and tapped values fit in 64 MB.
+            512, whose inputs and tapped values fit in 64 MB, and halves it where the network
+            has not memory enough for the first ones.
         progress: told of the rows done.
         overwrite: discard what is at ``path``, if it is a store of activations.
         stop: asked before each batch; True commits what is done and raises.
@@ -67,27 +69,29 @@ def dump(  # noqa: PLR0913
         StoppedEarly: ``stop`` said so, or the disk is full; the same call resumes.
         ModelError: the model fails, or gives rows of different shapes.
         DataError: a sample does not fit the model.
+        MemoryError: the network has not memory enough for a batch of this size.
     """
     path = Path(path)
     layers = tuple(dict.fromkeys(layers))
-    size = None if batch_size == "auto" else batch_size
-    _check_options(layers, reduce, dtype, size)
+    given = None if batch_size == "auto" else batch_size
+    _check_options(layers, reduce, dtype, given)
     identity = content_identity(model, feed, layers, reduce=reduce, dtype=dtype)
-    store = None if overwrite else _stored(path, identity, size)
+    store = None if overwrite else _stored(path, identity, given)
     if store is not None and store.complete:
         return store
     trial = _try_out(model, feed, layers, reduce, dtype)
-    if size is None:
-        size = auto_batch_size(trial.row_bytes) if store is None else store.identity["batch_size"]
-    spec = trial.specification(feed, size, identity | {"batch_size": size}, provenance(model, feed))
-    with ActivationWriter.open(path, spec, overwrite=overwrite) as writer:
-        progress.start(f"{model.path.name} on {feed.dataset.name}", feed.rows)
+    size = given or (store.identity["batch_size"] if store else auto_batch_size(trial.row_bytes))
+    made = provenance(model, feed)
+    while True:
+        spec = trial.specification(feed, size, identity | {"batch_size": size}, made)
+        writer = ActivationWriter.open(path, spec, overwrite=overwrite)
         try:
-            progress.advance(writer.rows)
-            _Filling(model, feed, spec, writer).run(progress, stop or _never)
-        finally:
-            progress.finish()
-        return writer.finish()
+            return _Filling(model, feed, spec, writer).whole(progress, stop or _never)
+        except MemoryError:
+            # rows that are kept fix the batch size: it can change their last digits
+            if given or size == 1 or writer.committed:
+                raise
+        size, overwrite = size // 2, True
 
 
 def auto_batch_size(bytes_per_row: int) -> int:
@@ -185,6 +189,17 @@ class _Filling:
     feed: Feed
     spec: FileSpec
     writer: ActivationWriter
+
+    def whole(self, progress: Progress, stop: Callable[[], bool]) -> ActivationFile:
+        """Fill the store and close it."""
+        with self.writer as writer:
+            progress.start(f"{self.model.path.name} on {self.feed.dataset.name}", self.feed.rows)
+            try:
+                progress.advance(writer.rows)
+                self.run(progress, stop)
+            finally:
+                progress.finish()
+            return writer.finish()
 
     def run(self, progress: Progress, stop: Callable[[], bool]) -> None:
         rows, step = self.spec.rows, self.spec.batch_size

@@ -4,31 +4,36 @@ The file gets its structure and all its space first (`skeleton`). Rows then go s
 place with ``pwrite``; a commit syncs them and only then appends their journal lines. The lines
 lie on a fixed grid of rows and carry no times, so an interrupted store ends with the same bytes
 as an uninterrupted one. How many lines one commit appends depends on time and does not show.
+
+The caller only copies its rows into a bounded piece of memory. Checksums, writing and syncing
+happen on threads of their own, in order (`committing`); what fails there is raised by the next
+call, at the latest by `commit`, `finish` or `close`.
 """
 
 import os
 import time
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from entangle_cli.activations.durable import pwrite_all, sync_data, writing
+from entangle_cli.activations.committing import Committer
+from entangle_cli.activations.durable import sync_data, writing
 from entangle_cli.activations.file import ActivationFile
-from entangle_cli.activations.journal import Entry, JournalAppender
 from entangle_cli.activations.lock import OutputLock
 from entangle_cli.activations.manifest import write_manifest
 from entangle_cli.activations.precision import as_stored
-from entangle_cli.activations.schema import LOGITS, FileSpec, journal_path
+from entangle_cli.activations.schema import LOGITS, FileSpec
+from entangle_cli.activations.staging import Parcel, Piece
 from entangle_cli.activations.starting import prepare_output, started_store
-from entangle_cli.errors import EntangleError, ModelError
+from entangle_cli.errors import ModelError
 from entangle_cli.text import plain
 
 # a commit follows the first full journal line after this much data or time
 COMMIT_BYTES = 64_000_000
 COMMIT_SECONDS = 10.0
+_PIECE_BYTES = 1 << 20
+# fewer bytes are not worth waking a thread for
+_PARCEL_BYTES = 1 << 22
 
 
 class ActivationWriter:
@@ -39,28 +44,26 @@ class ActivationWriter:
     Attributes:
         path: the ``.h5`` file.
         rows: rows handed in so far; after opening, where to go on.
-        committed: rows that a resume will find.
         complete: whether the store was finished when it was opened.
     """
 
     def __init__(self, store: ActivationFile, spec: FileSpec, lock: OutputLock) -> None:
         self.path, self.rows, self.complete = store.path, store.rows, store.complete
-        self.committed = store.rows
         self._header = store.journal.header
         self._blocks = spec.blocks
         self._index = {layer.name: i for i, layer in enumerate(spec.layers)}
         self._given: dict[int, int] = {}
-        self._pending: list[Entry] = []
-        self._failed = self._closed = False
-        self._start_line()
+        self._parcel, self._gathered = Parcel(), 0
+        self._line_start = self.rows
         self._start_commit()
+        self._told = self._closed = False
         self._lock = lock
-        self._fd = os.open(store.path, os.O_RDWR)
-        try:
-            self._journal = JournalAppender(journal_path(store.path), store.journal.good)
-        except BaseException:
-            os.close(self._fd)
-            raise
+        self._committer = Committer(store, lambda fd: sync_data(fd))
+
+    @property
+    def committed(self) -> int:
+        """Rows that a resume will find."""
+        return self._committer.committed
 
     @classmethod
     def open(
@@ -110,12 +113,13 @@ class ActivationWriter:
         full = self.rows - self._line_start == self._header.line_rows
         if not full and self.rows < self._header.rows:
             return
-        entry = Entry(self._line_start, self.rows, tuple(self._crc), tuple(self._nonfinite))
-        self._pending.append(entry)
-        self._start_line()
+        self._parcel.rows = (self._line_start, self.rows)
+        self._line_start = self.rows
         waited = time.monotonic() - self._committed_at
         if self._uncommitted >= COMMIT_BYTES or waited >= COMMIT_SECONDS:
-            self.commit()
+            self._parcel.commit = True
+            self._start_commit()
+        self._ship()
 
     def commit(self) -> None:
         """Make every full journal line durable: the rows first, then the lines.
@@ -123,13 +127,11 @@ class ActivationWriter:
         Raises:
             StoppedEarly: the disk is full or failing.
         """
-        if self._pending:
-            with self._guarded():
-                sync_data(self._fd)
-                self._journal.append(self._pending)
-            self.committed = self._pending[-1].stop
-            self._pending.clear()
+        self._parcel.commit = True
         self._start_commit()
+        self._ship()
+        self._committer.line.drain()
+        self._raise_failure()
 
     def finish(self) -> ActivationFile:
         """Commit the last rows and seal the store with its manifest.
@@ -143,23 +145,28 @@ class ActivationWriter:
                 raise ModelError(f"{self.path}: {self.rows} of {self._header.rows} rows given")
             self.commit()
             store = ActivationFile.open(self.path)
-            with self._guarded():
+            with writing(self.path, self._header.size):
                 write_manifest(self.path, store.journal, store.identity, store.nonfinite)
             self.complete = True
         return ActivationFile.open(self.path)
 
     def close(self) -> None:
-        """Commit what is whole, unless the disk failed, and free the lock."""
+        """Commit what is whole, unless the disk failed, and free the lock.
+
+        Raises:
+            StoppedEarly: the disk is full or failing, and no call before has said so.
+        """
         if self._closed:
             return
         self._closed = True
         try:
-            if not self._failed:
+            if not self._told:
                 self.commit()
+        except BaseException as error:
+            self._committer.line.stop(error)
+            raise
         finally:
-            self._journal.close()
-            os.close(self._fd)
-            self._lock.release()
+            self._committer.end(self._lock.release)
 
     def __enter__(self) -> "ActivationWriter":
         return self
@@ -178,15 +185,36 @@ class ActivationWriter:
         room = min(self._line_start + self._header.line_rows, self._header.rows) - first
         if len(values) > room:
             raise ModelError(f"layer {plain(block.name)}: gives {len(values)} rows, not {room}")
-        stored, nonfinite = as_stored(block.name, values, block.dtype)
-        data = stored.reshape(-1).view(np.uint8).data
+        stored = as_stored(block.name, values, block.dtype)
         offset, row_bytes = self._header.blocks[index]
-        with self._guarded():
-            pwrite_all(self._fd, data, offset + first * row_bytes)
-        self._crc[index] = zlib.crc32(data, self._crc[index])
-        self._nonfinite[index] += nonfinite
+        self._gather(index, offset + first * row_bytes, stored.reshape(-1))
         self._given[index] = self._given.get(index, 0) + len(values)
-        self._uncommitted += len(data)
+        self._uncommitted += stored.nbytes
+
+    def _gather(self, index: int, offset: int, values: np.ndarray) -> None:
+        step = _PIECE_BYTES // values.itemsize
+        for start in range(0, values.size, step):
+            part = values[start : start + step]
+            claimed = self._committer.ring.claim(part.nbytes)
+            self._raise_failure()
+            room, held = claimed
+            kept = room.view(part.dtype)
+            np.copyto(kept, part)
+            place = offset + start * values.itemsize
+            self._parcel.pieces.append(Piece(index, place, kept, held))
+            self._gathered += part.nbytes
+            if self._gathered >= _PARCEL_BYTES:
+                self._ship()
+
+    def _ship(self) -> None:
+        self._raise_failure()
+        parcel, self._parcel, self._gathered = self._parcel, Parcel(), 0
+        self._committer.line.put(parcel)
+
+    def _raise_failure(self) -> None:
+        if self._committer.line.failure is not None:
+            self._told = True
+            raise self._committer.line.failure
 
     def _batch_rows(self) -> int:
         for index, block in enumerate(self._blocks):
@@ -201,20 +229,5 @@ class ActivationWriter:
             )
         return counts.pop()
 
-    def _start_line(self) -> None:
-        self._line_start = self.rows
-        self._crc = [0] * len(self._blocks)
-        self._nonfinite = [0] * len(self._blocks)
-
     def _start_commit(self) -> None:
         self._uncommitted, self._committed_at = 0, time.monotonic()
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """After a failed write nothing more may be committed: the rows may not be there."""
-        try:
-            with writing(self.path, self._header.size):
-                yield
-        except EntangleError:
-            self._failed = True
-            raise

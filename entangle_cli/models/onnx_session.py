@@ -4,6 +4,7 @@ A tensor is exposed by its name alone; onnxruntime infers its type. Everything s
 only fusions across an exposed tensor are off.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,9 +37,15 @@ _SOURCE = re.compile(
     r"(?:/\S*/)?\w+\.(?:cc|h):\d+ (?:[^()]*?::\w+\(.*?\)(?: const)? (?=[A-Z])|\w+ )"
 )
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+# what an allocator says, in the words of onnxruntime, of C++ and of CUDA
+_NO_MEMORY = re.compile(r"(?i)failed to allocate memory|bad_alloc|out of memory|OUT_OF_MEMORY")
 _ONLY_FATAL = 4
 # numpy has no type for it, so onnxruntime cannot hand it out
 _BFLOAT16 = "tensor(bfloat16)"
+
+
+class BatchTooLarge(ModelError, MemoryError):
+    """There was not enough memory for a run; a smaller batch may fit."""
 
 
 class TapSession:
@@ -87,6 +94,7 @@ class TapSession:
 
         Raises:
             ModelError: onnxruntime stops.
+            BatchTooLarge: it stops for want of memory.
         """
         fetched = [self._wanted[name] for name in names]
         options = onnxruntime.RunOptions()
@@ -98,7 +106,8 @@ class TapSession:
             results = self._session.run_with_ort_values(fetched, values, options)
             return [value.numpy() for value in results]
         except _FAILURES as error:
-            raise ModelError(f"{self._path}: cannot be run: {first_sentence(error)}") from None
+            kind = BatchTooLarge if _NO_MEMORY.search(str(error)) else ModelError
+            raise kind(f"{self._path}: cannot be run: {first_sentence(error)}") from None
 
     def _ort_value(self, name: str, array: np.ndarray) -> onnxruntime.OrtValue:
         if self._inputs[name] != _BFLOAT16:
@@ -158,6 +167,7 @@ def _load(path: Path, model: bytes, providers: list) -> onnxruntime.InferenceSes
     onnxruntime.set_default_logger_severity(_ONLY_FATAL)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ONLY_FATAL
+    options.intra_op_num_threads = _threads()
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(path.parent.resolve())
     )
@@ -165,6 +175,12 @@ def _load(path: Path, model: bytes, providers: list) -> onnxruntime.InferenceSes
         return onnxruntime.InferenceSession(model, options, providers=providers)
     except _FAILURES as error:
         raise ModelError(f"{path}: cannot be run: {first_sentence(error)}") from None
+
+
+def _threads() -> int:
+    """``OMP_NUM_THREADS``, as every other library here; 0 leaves the choice to onnxruntime."""
+    text = os.environ.get("OMP_NUM_THREADS", "").strip()
+    return int(text) if text.isdecimal() else 0
 
 
 def _lengths(shape: Sequence) -> tuple[int | None, ...]:
