@@ -6,9 +6,14 @@
 Importing this package costs nothing; the names below are loaded on first use.
 """
 
+import os
 from importlib import import_module
 
 __version__ = "0.1.0"
+
+# HDF5 would load code from wherever HDF5_PLUGIN_PATH points when a file asks for an unknown filter;
+# read when h5py is imported
+os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
 
 _PUBLIC = {
     "open_model": "entangle_cli.models.opening",

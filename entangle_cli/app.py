@@ -10,6 +10,7 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Annotated
 
@@ -28,13 +29,17 @@ from entangle_cli.commands import (
     measure,
     ood,
     score,
+    train,
+    verify,
 )
+from entangle_cli.commands.usage import OneLineUsage
 from entangle_cli.errors import EntangleError
 from entangle_cli.text import plain
 
 # rich help would double the time of --help
 app = typer.Typer(
     name="entangle",
+    cls=OneLineUsage,
     help="Measure how entangled the classes are in the layers of saved models.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -43,8 +48,14 @@ app = typer.Typer(
 )
 
 
+_STOPPED = "stopped; what was committed is kept, the same command resumes"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Stopped(BaseException):
-    """A signal asked the process to end."""
+    """A signal asked the process to end; ``last`` is the number of the last one, 0 before."""
+
+    last = 0
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -62,8 +73,7 @@ def _answering(command: Callable[..., None]) -> Callable[..., None]:
         except EntangleError as error:
             line, code = f"error: {plain(str(error))}", error.exit_code
         except (Stopped, KeyboardInterrupt) as stop:
-            line = "stopped; what was committed is kept, the same command resumes"
-            code = getattr(stop, "exit_code", 128 + signal.SIGINT)
+            line, code = _STOPPED, getattr(stop, "exit_code", 128 + signal.SIGINT)
         except BrokenPipeError:
             # the reader of our stdout is gone (| head); nothing is left to say
             raise typer.Exit(0) from None
@@ -71,6 +81,9 @@ def _answering(command: Callable[..., None]) -> Callable[..., None]:
             line, code = _out_of_our_hands(error)
         else:
             return
+        if Stopped.last:
+            # a library in whose callback the signal came may have made another error of it
+            line, code = _STOPPED, 128 + Stopped.last
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{line}\n")
         raise typer.Exit(code)
@@ -86,10 +99,15 @@ def _out_of_our_hands(error: OSError | MemoryError) -> tuple[str, int]:
     line = f"error: {where}{plain(error.strerror or str(error))}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{line}; free some space, then the same command resumes", 3
+    if error.errno == errno.EIO:
+        return f"{line}; once the disk works, the same command resumes", 3
     return f"{line}; check the path and its permissions", 2
 
 
-for module in (measure, dknn, ood, between, score, attack, dump, layers, inspect, demo, doctor):
+_COMMANDS = (
+    measure, dknn, ood, between, score, attack, dump, layers, inspect, verify, train, demo, doctor,
+)  # fmt: skip
+for module in _COMMANDS:
     name = module.__name__.rpartition(".")[2]
     app.command(name)(_answering(getattr(module, name)))
 
@@ -113,7 +131,20 @@ def _options(
 
 
 def _stop(number: int, frame: object) -> None:
+    Stopped.last = number
     raise Stopped(number)
+
+
+def _not_raised(ignored: "sys.UnraisableHookArgs") -> None:
+    """A signal that came where nothing can be raised (a destructor) is sent again a little later.
+
+    Python would print it and go on as if there had been none.
+    """
+    if isinstance(ignored.exc_value, Stopped):
+        number = ignored.exc_value.exit_code - 128
+        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def main() -> None:
@@ -123,12 +154,23 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # remarks on its own future that torch writes past Python's warnings; read by torch likewise
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    sys.unraisablehook = _not_raised
+    for number in _SIGNALS:
         signal.signal(number, _stop)
     _open_streams()
     try:
         app()
+    except BaseException as error:
+        # stopped outside of a command, or an error that a library made of being stopped
+        if not Stopped.last or isinstance(error, SystemExit):
+            raise
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{_STOPPED}\n")
+        raise SystemExit(128 + Stopped.last) from None
     finally:
+        for number in _SIGNALS:
+            # nothing is left to commit: from here on they end the process at once
+            signal.signal(number, signal.SIG_DFL)
         _let_go_of_stdout()
 
 

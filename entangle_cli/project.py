@@ -31,6 +31,9 @@ from entangle_cli.text import suggestion
 
 FILE_NAME = "entangle.toml"
 _KEYS = ("model", "models", "data", "preprocess")
+# tomllib needs minutes and gigabytes for keys of thousands of parts
+_TANGLED = re.compile(r"(?:[\w\"'-]{1,40}[ \t]{0,9}\.[ \t]{0,9}){50}")
+_SIZE_LIMIT = 2**20
 _NAME = re.compile(r"(.*?)(@[^@\[]*)?(\[\d*:\d*(?::\d*)?\])?", re.DOTALL)
 # references that name a built-in set rather than a file
 BUILT_IN = ("digits",)
@@ -98,8 +101,9 @@ def read_project(path: Path) -> Project:
         UsageError: the file is not TOML, or has a key or a value that means nothing.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(_modest(path))
+    # a ValueError of its own for broken TOML, others for bytes that are no text and huge numbers
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not valid TOML ({error}); correct that line") from None
     for key in content:
         if key not in _KEYS:
@@ -116,9 +120,21 @@ def read_project(path: Path) -> Project:
     )
 
 
+def _modest(path: Path) -> str:
+    """The text of a file that people may have written."""
+    with path.open("rb") as file:
+        data = file.read(_SIZE_LIMIT + 1)
+    text = data.decode("utf-8")
+    if len(data) > _SIZE_LIMIT:
+        raise ValueError("more than 1 MiB")
+    if _TANGLED.search(text):
+        raise ValueError("a key of more than 50 parts")
+    return text
+
+
 def _model_entry(value: Any, path: Path) -> tuple[str, ...]:
     entries = [value] if isinstance(value, str) else value
-    if not isinstance(entries, (list, tuple)) or not all(isinstance(e, str) for e in entries):
+    if not isinstance(entries, (list, tuple)) or not all(map(_is_path, entries)):
         raise UsageError(f"{path}: 'model' must be a path or a list of paths, found {value!r}")
     return tuple(entries)
 
@@ -133,13 +149,19 @@ def _table(content: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any
 def _table_of_text(content: Mapping[str, Any], key: str, path: Path) -> Mapping[str, str]:
     table = _table(content, key, path)
     for name, value in table.items():
-        if not isinstance(value, str):
+        if not _is_path(value):
             raise UsageError(f"{path}: [{key}] {name} must be a path in quotes, found {value!r}")
     return table
 
 
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
 def _matches(reference: str) -> list[Path]:
     """The path itself where it exists, else what the glob finds, else the path itself."""
+    if not _is_path(reference):
+        raise UsageError(f"model {reference!r} names nothing; give a path or a name")
     path = Path(os.path.expanduser(reference))
     if path.exists() or not glob.has_magic(reference):
         return [path]

@@ -1,5 +1,6 @@
 """``entangle layers``: everything in a model that can be measured."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from entangle_cli.models import Model
 
 _EXAMPLE_ROWS = 4
+# of two random samples
+_MOST_VALUES = 2**28
 
 
 def layers(
@@ -85,7 +88,10 @@ def _example(model, data, input_shape, project, run, terminal) -> "list[np.ndarr
     import numpy as np
 
     sizes = input_shape.replace("x", ",").split(",")
-    if not all(size.strip().isdecimal() for size in sizes):
-        raise UsageError(f"--input-shape {input_shape}: give whole numbers such as 3,32,32")
-    shape = (2, *(int(size) for size in sizes))
+    good = all(size.strip().isdecimal() and len(size) < 10 for size in sizes)
+    shape = (2, *(int(size) for size in sizes)) if good else ()
+    if not 0 < math.prod(shape) < _MOST_VALUES or not good:
+        raise UsageError(
+            f"--input-shape {input_shape}: give positive whole numbers such as 3,32,32"
+        )
     return [np.random.default_rng(0).random(shape, dtype=np.float32)]

@@ -63,11 +63,7 @@ class Measuring:
         for name, points in layers:
             try:
                 found = measure(
-                    points,
-                    labels,
-                    self.protocol,
-                    device=self.run.device,
-                    scratch=self.scratch,
+                    points, labels, self.protocol, device=self.run.device, scratch=self.scratch
                 )
             except MeasureError as error:
                 self.fail(f"{model}, layer {name}", error)
@@ -133,13 +129,15 @@ def measure_sources(
     models, data = split_sources(sources, project)
     measuring = Measuring(run, protocol, terminal)
     measuring.result.provenance = provenance(protocol=protocol.to_json(), seed=run.seed)
+    missing = [p for p in (measuring.scratch, *measuring.scratch.parents) if not p.exists()]
     measuring.scratch.mkdir(parents=True, exist_ok=True)
     try:
         _measure(measuring, models, data, project)
     finally:
-        with suppress(OSError):
-            # another run in the same folder may still use it
-            measuring.scratch.rmdir()
+        for folder in missing:
+            with suppress(OSError):
+                # what is not empty stays: results, or another run in the same folder
+                folder.rmdir()
     return measuring.finish(), measuring.failed
 
 

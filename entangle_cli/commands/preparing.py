@@ -164,8 +164,10 @@ def resolve(model: "Model", dataset: "Dataset", project: Project, run: RunOption
     from entangle_cli.activations.logits import class_outputs
     from entangle_cli.datasets.probing import Resolved, resolve_preprocessing
 
-    if dataset.kind == "arrays" or not model.inputs:
+    if not model.inputs:
         return Resolved(None, "arrays pass untouched")
+    if dataset.kind == "arrays":
+        return resolve_preprocessing(None, "", dataset, explicit=run.preprocess)
 
     def predict(batch: "np.ndarray") -> "np.ndarray | None":
         return class_outputs(model.run([batch], (), lambda name, values: None))

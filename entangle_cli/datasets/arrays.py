@@ -74,6 +74,8 @@ def dataset_of(reference: Reference, columns: Columns, reader: str) -> Dataset:
     for name, array in columns.inputs.items():
         if array.dtype.kind not in "iufb":
             raise DataError(f"{reference}: {name!r} is {array.dtype}; give an array of numbers")
+        if 0 in array.shape:
+            raise DataError(f"{reference}: {name!r} has shape {array.shape}; give rows with values")
     view, notes = _image_view(columns.inputs, reference)
     return Dataset(
         name=reference.name,
@@ -179,8 +181,6 @@ def _checked_range(array: Any, name: str, where: object) -> tuple[float, float]:
     step = max(1, _BLOCK_BYTES // row_bytes)
     for start in range(0, array.shape[0], step):
         block = np.asarray(array[start : start + step])
-        if block.size == 0:
-            raise DataError(f"{where}: {name!r} has shape {array.shape}; give rows with values")
         # NaN goes through min and max, so that two passes serve both checks
         low, high = min(low, block.min()), max(high, block.max())
         if not (np.isfinite(block.min()) and np.isfinite(block.max())):

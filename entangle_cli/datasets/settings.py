@@ -17,6 +17,11 @@ from entangle_cli.datasets.resizing import COLORS, INTERPOLATIONS
 from entangle_cli.errors import DataError
 from entangle_cli.text import suggestion
 
+# of what a model is fed with; a batch of larger ones fits no memory
+PIXEL_LIMIT = 64_000_000
+# beyond it the arithmetic of pixels overflows
+_LARGEST = 1e12
+
 DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int16", "int32", "int64")
 
 
@@ -47,7 +52,7 @@ def preset_fields(name: str, where: object) -> dict[str, Any]:
     Raises:
         DataError: no preset of this name.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise DataError(
             f"{where}: no preset {name!r}{suggestion(str(name), PRESETS)}; "
             f"there are {', '.join(PRESETS)}"
@@ -60,14 +65,21 @@ def _input_size(value: Any, where: str) -> dict[str, Any]:
     if len(sizes) != 3 or sizes[0] not in (1, 3, 4):
         raise DataError(f"{where} is {value!r}; give [channels, height, width]")
     color = {1: "gray", 3: "rgb", 4: "keep"}[sizes[0]]
-    return {"color": color, "size": (sizes[1], sizes[2])}
+    return {"color": color, "size": _sides(sizes[1:], where)}
+
+
+def _sides(sizes: tuple[int, ...], where: str) -> tuple[int, int]:
+    height, width = sizes
+    if height * width > PIXEL_LIMIT:
+        raise DataError(f"{where} is {height}x{width}; give at most {PIXEL_LIMIT:,} pixels")
+    return height, width
 
 
 def _size(value: Any, where: str) -> dict[str, Any]:
     sizes = _whole_numbers([value, value] if isinstance(value, int) else value, where)
     if len(sizes) != 2:
         raise DataError(f"{where} is {value!r}; give [height, width]")
-    return {"size": (sizes[0], sizes[1])}
+    return {"size": _sides(sizes, where)}
 
 
 def _color(value: Any, where: str) -> dict[str, Any]:
@@ -129,6 +141,8 @@ def _one_of(value: str, known: tuple[str, ...], where: str) -> str:
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise DataError(f"{where} is {value!r}; give a number")
+    if value and not 1 / _LARGEST <= abs(value) <= _LARGEST:
+        raise DataError(f"{where} is {value!r}; give 0, or a number from 1e-12 to 1e12 in size")
     return float(value)
 
 

@@ -128,7 +128,7 @@ def _hugging_face(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     values: dict[str, Any] = {"scale": 1.0}
     if config.get("do_rescale", True):
         factor = config.get("rescale_factor", 1 / 255)
-        if not isinstance(factor, (int, float)) or factor <= 0:
+        if not isinstance(factor, (int, float)) or not 1e-12 < factor < 1e12:
             raise DataError(f"{path}: rescale_factor is {factor!r}; give a positive number")
         # 1/255 as stored is 0.00392156862745098: back to the whole number that was meant
         scale = 1 / factor

@@ -61,6 +61,9 @@ def _expanded(patterns: Sequence[str]) -> Iterable[str]:
 
 
 def _lines(path: Path) -> list[str]:
+    if path.exists() and not path.is_file():
+        # a pipe would wait for ever
+        raise UsageError(f"@{path}: not a regular file; give a file of layer patterns")
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

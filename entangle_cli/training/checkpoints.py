@@ -12,6 +12,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from entangle_cli.training.state import replace_file
+
 # the key under which both formats carry the preprocessing
 EMBEDDED_KEY = "entangle.json"
 
@@ -50,11 +52,13 @@ def _export_onnx(network: nn.Module, example: Tensor, path: Path, text: str) -> 
         )
     model = onnx.load_from_string(buffer.getvalue())
     model.metadata_props.add(key=EMBEDDED_KEY, value=text)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    replace_file(path, model.SerializeToString(deterministic=True))
     return path
 
 
 def _export_torchscript(network: nn.Module, example: Tensor, path: Path, text: str) -> Path:
     traced = torch.jit.trace(network, example)
-    torch.jit.save(traced, str(path), _extra_files={EMBEDDED_KEY: text})
+    buffer = io.BytesIO()
+    torch.jit.save(traced, buffer, _extra_files={EMBEDDED_KEY: text})
+    replace_file(path, buffer.getvalue())
     return path

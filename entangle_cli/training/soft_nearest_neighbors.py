@@ -2,11 +2,13 @@
 
 *Conventions*: as in ``measures.snnl``: squared Euclidean distance divided by T once, or
 ``1 - cos``; no epsilon; a point is never its own neighbor; points alone in their class leave the
-mean and stay neighbors. A batch of one class, or without two points of any class, has the loss 0 and gradient 0.
+mean and stay neighbors. A batch of one class, or without two points of any class, has the loss 0
+and gradient 0.
 
 *Temperature*: maximizing the loss at a fixed T has no bound, as neighbors of the same class can be
 pushed apart for ever. The policies ``minimum`` and ``median`` follow the scale of the points, so
-that only their arrangement counts.
+that only their arrangement counts. A learned temperature always descends, also where the points
+ascend: it is what makes the loss a minimum over temperature.
 
 Reference: arXiv 1902.01889, eq. 1 and 2.
 """
@@ -19,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from entangle_cli.errors import MeasureError
+from entangle_cli.training.lowest import lowest_temperature
 
 Metric = Literal["euclidean", "cosine"]
 Policy = float | Literal["minimum", "learned", "median"]
@@ -55,9 +58,13 @@ class SoftNearestNeighborLoss(nn.Module):
 
     ``temperature`` is a number; ``learned``, a parameter that starts at ``initial`` and that the
     optimizer changes (as log 1/T, so it stays positive); ``minimum``, the temperature at which the
-    loss of the batch is lowest, found exactly each time; or ``median``, 0.03 times the batch's
-    median squared distance. The last two are constants for the gradient: at the minimum that is
-    exact (envelope theorem). A batch whose minimum lies at temperature 0 has the loss 0.
+    loss of the batch is lowest, found exactly each time and a constant for the gradient, which is
+    exact there (envelope theorem); or ``median``, 0.03 times the batch's median squared distance,
+    through which the gradient goes. A batch whose minimum lies at temperature 0 has gradient 0.
+
+    ``weight`` is the factor that the caller gives the loss in its sum: the gradient of a learned
+    temperature is divided by it, so that the temperature goes down the loss where ``weight < 0``
+    makes the points go up.
 
     >>> points, labels = torch.tensor([[0.0], [1.0], [3.0], [4.0]]), torch.tensor([0, 0, 1, 1])
     >>> SoftNearestNeighborLoss(temperature=1.0)(points, labels)
@@ -70,6 +77,7 @@ class SoftNearestNeighborLoss(nn.Module):
         temperature: Policy = "minimum",
         metric: Metric = "euclidean",
         initial: float = FIRST_TEMPERATURE,
+        weight: float = 1.0,
     ) -> None:
         super().__init__()
         named = isinstance(temperature, str)
@@ -79,34 +87,35 @@ class SoftNearestNeighborLoss(nn.Module):
             )
         if not named and not 0 < temperature < math.inf:
             raise MeasureError(f"temperature {temperature}; give a positive number")
-        self.policy, self.metric = temperature, metric
+        if not 0 < initial < math.inf:
+            raise MeasureError(f"initial temperature {initial}; give a positive number")
+        self.policy, self.metric, self.weight = temperature, metric, weight or 1.0
         self.log_inverse = None
         if temperature == "learned":
             self.log_inverse = nn.Parameter(torch.tensor(-math.log(initial)))
 
     def forward(self, points: Tensor, labels: Tensor) -> Tensor:
         """Loss of points ``(n, ...)`` with labels ``(n,)``, a scalar."""
+        return self.with_temperature(points, labels)[0]
+
+    def with_temperature(self, points: Tensor, labels: Tensor) -> tuple[Tensor, float | Tensor]:
+        """The loss and its temperature: 0 or infinity where the minimum lies there."""
         points = _flat(points, labels)
         between = distances(points, self.metric)
         if self.policy == "minimum":
-            lowest = self._lowest(points.detach(), labels)
-            return _zero(points) if lowest == 0 else _loss(between, labels, lowest)
+            if not _has_pairs(labels):
+                return _zero(points), 0.0
+            lowest = lowest_temperature(between.detach(), labels)
+            if lowest.temperature == 0:
+                return _zero(points) + lowest.at_zero, 0.0
+            return _loss(between, labels, lowest.temperature), lowest.temperature
         if self.policy == "median":
-            return _loss(between, labels, _typical(between.detach()) * MEDIAN_SHARE)
-        if self.log_inverse is not None:
-            return _loss(between, labels, torch.exp(-self.log_inverse))
-        return _loss(between, labels, self.policy)
-
-    def _lowest(self, points: Tensor, labels: Tensor) -> float:
-        """The temperature of the minimum; 0 where nothing is left to gain, infinity at the top."""
-        from entangle_cli.measures.temperature import entanglement
-
-        if not _has_pairs(labels):
-            return 0.0
-        found = entanglement(points, labels, metric=self.metric)
-        if found.boundary == "zero":
-            return 0.0
-        return math.inf if found.temperature is None else found.temperature
+            temperature = _typical(between) * MEDIAN_SHARE
+        elif self.log_inverse is not None:
+            temperature = torch.exp(-_scaled_gradient(self.log_inverse, 1 / self.weight))
+        else:
+            temperature = self.policy
+        return _loss(between, labels, temperature), temperature
 
 
 def distances(points: Tensor, metric: Metric) -> Tensor:
@@ -164,11 +173,24 @@ def _has_pairs(labels: Tensor) -> bool:
     return len(counts) > 1 and int(counts.max()) > 1
 
 
-def _typical(between: Tensor) -> float:
+def _typical(between: Tensor) -> Tensor:
     """The median distance of two points, the mean where that is 0, 1 where all are equal."""
     rows, columns = torch.triu_indices(*between.shape, offset=1, device=between.device)
     pairs = between[rows, columns]
-    for value in (float(pairs.median()), float(pairs.mean())):
-        if value > 0:
-            return value
-    return 1.0
+    if not len(pairs):
+        return torch.ones_like(between[0, 0])
+    median = pairs.median()
+    if median > 0:
+        return median
+    return pairs.mean() if pairs.any() else torch.ones_like(median)
+
+
+def typical_temperature(points: Tensor, labels: Tensor, metric: Metric = "euclidean") -> float:
+    """What the policy ``median`` takes for points ``(n, ...)``: a first value to learn from."""
+    between = distances(_flat(points.detach(), labels), metric)
+    return float(_typical(between)) * MEDIAN_SHARE
+
+
+def _scaled_gradient(value: Tensor, factor: float) -> Tensor:
+    """``value``, whose gradient arrives multiplied by ``factor``."""
+    return value.detach() + factor * (value - value.detach())
