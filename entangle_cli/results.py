@@ -139,4 +139,9 @@ def _replace(path: Path, pieces: Iterable[str]) -> Path:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
     return path

@@ -36,6 +36,14 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def make_folder(folder: Path) -> None:
+    """``folder`` and what is missing above it, each durable in its own parent."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(exist_ok=True)
+        sync_folder(place.parent)
+
+
 def write_all(fd: int, data: bytes) -> None:
     """``os.write`` until nothing is left."""
     view = memoryview(data)

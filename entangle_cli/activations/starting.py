@@ -5,6 +5,7 @@ from pathlib import Path
 
 from entangle_cli.activations import skeleton
 from entangle_cli.activations.durable import (
+    make_folder,
     remove,
     sync_folder,
     temporary,
@@ -32,7 +33,7 @@ def prepare_output(path: Path) -> None:
     """
     if path.is_dir():
         raise StoreError(f"{path}: is a folder; give the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
 
 
 def started_store(path: Path, spec: FileSpec, *, overwrite: bool) -> ActivationFile:

@@ -1,7 +1,6 @@
 """What ``entangle between`` does, without its options and its table."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import numpy as np
 
 from entangle_cli.commands.between_data import Other, expanded, ordered
 from entangle_cli.commands.console import Terminal
+from entangle_cli.commands.folders import working_folder
 from entangle_cli.commands.options import RunOptions
 from entangle_cli.commands.preparing import (
     INPUT,
@@ -83,25 +83,12 @@ def run_between(
         a=described(first),
         b=[described(dataset) for dataset in sets],
     )
-    with scratch_folder(run.output) as scratch:
+    with working_folder(run.output) as scratch:
         if asked.model is None:
             work.compare_inputs(series, scratch)
         else:
             work.compare_layers(series, scratch)
     return work.finish()
-
-
-@contextmanager
-def scratch_folder(output: Path) -> Iterator[Path]:
-    """A folder for files that are unlinked as soon as they are open."""
-    scratch = output / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        yield scratch
-    finally:
-        with suppress(OSError):
-            # another run in the same folder may still use it
-            scratch.rmdir()
 
 
 class _Work:

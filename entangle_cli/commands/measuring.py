@@ -1,13 +1,13 @@
 """What ``entangle measure`` does, without its options and its table."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entangle_cli.commands.console import Terminal
+from entangle_cli.commands.folders import working_folder
 from entangle_cli.commands.options import RunOptions
 from entangle_cli.commands.preparing import (
     INPUT,
@@ -50,7 +50,7 @@ class Measuring:
         self.failed: list[str] = []
         self._held: list[tuple[str, EntangleError]] = []
         # files in it are unlinked as soon as they are open, so nothing is left behind
-        self.scratch = run.output / "scratch"
+        self.scratch = run.output
         self._noted: dict[str, list[str]] = {}
 
     def add_rows(
@@ -129,16 +129,9 @@ def measure_sources(
     models, data = split_sources(sources, project)
     measuring = Measuring(run, protocol, terminal)
     measuring.result.provenance = provenance(protocol=protocol.to_json(), seed=run.seed)
-    missing = [p for p in (measuring.scratch, *measuring.scratch.parents) if not p.exists()]
-    measuring.scratch.mkdir(parents=True, exist_ok=True)
-    try:
+    with working_folder(run.output):
         _measure(measuring, models, data, project)
-    finally:
-        for folder in missing:
-            with suppress(OSError):
-                # what is not empty stays: results, or another run in the same folder
-                folder.rmdir()
-    return measuring.finish(), measuring.failed
+        return measuring.finish(), measuring.failed
 
 
 def _measure(measuring: Measuring, models: Sequence[Path], data: str, project: Project) -> None:

@@ -1,5 +1,6 @@
 """A data set as points: what it looks like before any network has seen it."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def raw_points(dataset: Dataset, *, scratch: Path | None = None) -> np.ndarray:
         points = np.empty(shape, dtype)
     else:
         with tempfile.TemporaryFile(dir=scratch) as file:
+            # a full disk is an error now, and not a bus error when a page is written
+            os.posix_fallocate(file.fileno(), 0, np.dtype(dtype).itemsize * shape[0] * shape[1])
             points = np.memmap(file, dtype, mode="w+", shape=shape)
     for start in range(0, len(dataset), _ROWS_AT_A_TIME):
         stop = min(start + _ROWS_AT_A_TIME, len(dataset))

@@ -13,6 +13,7 @@ center is subtracted each time rows are read, from the values as given, never fr
 """
 
 import math
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -207,6 +208,8 @@ def _working_copy(
     # the name is gone at once: the space is given back even when the process is killed
     with tempfile.TemporaryFile(dir=scratch) as file:
         numpy_type = np.float32 if dtype == torch.float32 else np.float64
+        # a full disk is an error now, and not a bus error when a page is written
+        os.posix_fallocate(file.fileno(), 0, np.dtype(numpy_type).itemsize * shape[0] * shape[1])
         return torch.from_numpy(np.memmap(file, dtype=numpy_type, mode="w+", shape=shape))
 
 
