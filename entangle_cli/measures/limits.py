@@ -10,15 +10,17 @@ Between them, with r the nearest distances and m the number of same-class points
 
 because at most m same-class points are as near as r_same and at least one other-class point is at
 r_other. Over anchors whose nearest point is of another class the bound grows as T falls, so it
-excludes low temperatures for good.
+excludes low temperatures for good. Below a temperature that was looked at, m is the number of
+points as good as nearest there (``glance``).
 """
 
 import torch
 from torch import Tensor
 
+from entangle_cli.measures.glance import Glance
+from entangle_cli.measures.losses import total
 from entangle_cli.measures.nearest import Nearest
 from entangle_cli.measures.points import PreparedPoints
-from entangle_cli.measures.sums import total
 
 # Below this share of the mean squared distance a gap is rounding of the stored values
 FINEST = 2.0**-60
@@ -48,7 +50,11 @@ def limit_at_zero(nearest: Nearest, anchors: Tensor) -> float:
 
 
 def lowest_temperature(
-    points: PreparedPoints, nearest: Nearest, anchors: Tensor, bound: float
+    points: PreparedPoints,
+    nearest: Nearest,
+    anchors: Tensor,
+    bound: float,
+    seen: Glance | None = None,
 ) -> float:
     """A temperature below which the loss exceeds ``bound``, or has reached its limit at 0."""
     floor = FINEST * points.mean_norm()
@@ -58,10 +64,12 @@ def lowest_temperature(
         candidates = torch.cat([gaps.abs(), nearest.same[anchors], nearest.other[anchors]])
         candidates = candidates[(candidates > 0) & candidates.isfinite()]
         return max(floor, float(candidates.amin()) / GAP_DIVISOR) if len(candidates) else floor
-    gaps, extra = gaps[positive], (points.sizes[anchors][positive] - 1).log()
+    wrong = anchors[positive]
+    gaps, most = gaps[positive], (points.sizes[wrong] - 1).log()
 
     def lower_bound(temperature: float) -> float:
-        a = gaps / temperature - extra
+        known = seen is not None and temperature <= seen.temperature
+        a = gaps / temperature - (seen.crowd[wrong] if known else most)
         return total(torch.logaddexp(torch.zeros_like(a), a)) / len(anchors)
 
     low, high = floor, 4 * float(points.norms(torch.float64).amax())

@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from entangle_cli.measures.pairs import (
+    KeptTiles,
+    Tile,
     TileDistances,
     exact_distances,
     numbers,
     strips,
-    triangle,
+    triangle_rows,
 )
 from entangle_cli.measures.points import PreparedPoints
+from entangle_cli.measures.workers import in_order
 
 # Two float64 distances that agree to this are compared again by direct differences
 NEAR_TIE = 1e-9
@@ -58,25 +61,47 @@ class Nearest:
         return float(self.correct.double().mean())
 
 
-def find_nearest(points: PreparedPoints, dtype: torch.dtype) -> Nearest:
+def find_nearest(
+    points: PreparedPoints, dtype: torch.dtype, kept: KeptTiles | None = None
+) -> Nearest:
     """One pass over all pairs, and a second look at the rows where rounding could decide."""
     n, device = points.count, points.device
     minima = torch.full((2, n), torch.inf, dtype=torch.float64, device=device)
-    distances = TileDistances(points, dtype)
-    for tile in triangle(points):
-        d = distances(tile.rows, tile.columns)
-        if tile.diagonal:
-            d.fill_diagonal_(torch.inf)
-        if tile.mixed:
-            same = points.classes[tile.rows, None] == points.classes[None, tile.columns]
-            _lower(minima[0], tile.rows, d.masked_fill(~same, torch.inf).amin(1))
-            _lower(minima[1], tile.rows, d.masked_fill(same, torch.inf).amin(1))
-            continue
-        target = minima[0 if tile.same else 1]
-        _lower(target, tile.rows, d.amin(1))
-        if not tile.diagonal:
-            _lower(target, tile.columns, d.amin(0))
+
+    def lowest(distances: TileDistances, tiles: list[Tile]) -> Tensor:
+        return _block_minima(points, distances, tiles)
+
+    blocks = triangle_rows(points)
+    for found in in_order(lambda: TileDistances(points, dtype, kept), lowest, blocks, device):
+        part = minima[:, n - found.shape[1] :]
+        torch.minimum(part, found, out=part)
     return from_minima(points, minima[0], minima[1], dtype)
+
+
+def _block_minima(points: PreparedPoints, distances: TileDistances, tiles: list[Tile]) -> Tensor:
+    """Minima over the tiles of some rows, for these rows and all after them, ``(2, rest)``."""
+    first = tiles[0].rows.start
+    minima = torch.full((2, points.count - first), torch.inf, dtype=torch.float64)
+    minima = minima.to(points.device)
+    for tile in tiles:
+        lower_minima(points, minima, tile, distances(tile.rows, tile.columns))
+    return minima
+
+
+def lower_minima(points: PreparedPoints, minima: Tensor, tile: Tile, d: Tensor) -> None:
+    """Lower the minima of a block, ``(2, rest)``, to those of a tile of distances ``d``."""
+    rows, columns = tile.after(points.count - minima.shape[1])
+    if tile.diagonal:
+        d = d.clone().fill_diagonal_(torch.inf)
+    if tile.mixed:
+        same = points.classes[tile.rows, None] == points.classes[None, tile.columns]
+        _lower(minima[0], rows, d.masked_fill(~same, torch.inf).amin(1))
+        _lower(minima[1], rows, d.masked_fill(same, torch.inf).amin(1))
+        return
+    target = minima[0 if tile.same else 1]
+    _lower(target, rows, d.amin(1))
+    if not tile.diagonal:
+        _lower(target, columns, d.amin(0))
 
 
 def _lower(minima: Tensor, rows: slice | Tensor, found: Tensor) -> None:
@@ -115,10 +140,11 @@ def sharpen(points: PreparedPoints, nearest: Nearest, rows: Tensor) -> None:
     distances = TileDistances(points, torch.float64)
     for strip in strips(points, rows):
         d = distances(strip.rows, strip.columns)
-        target = nearest.same if strip.same else nearest.other
-        if strip.same:
-            d.masked_fill_(_own(strip.rows, strip.columns), torch.inf)
-        _lower(target, strip.rows, d.amin(1))
+        d.masked_fill_(_own(strip.rows, strip.columns), torch.inf)
+        found = d.amin(1)
+        _lower(nearest.same, strip.rows[strip.same], found[strip.same])
+        found[strip.same] = torch.inf
+        _lower(nearest.other, strip.rows, found)
     nearest.error[rows] = 0.0
     nearest.correct[rows] = nearest.same[rows] < nearest.other[rows]
     _break_ties(points, nearest, rows)

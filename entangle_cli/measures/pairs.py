@@ -19,6 +19,8 @@ from entangle_cli.neighbors.distances import pairwise, product, refine
 
 # Tile sides: two or three tiles stay in the second-level cache
 HEIGHT, WIDTH = 512, 1024
+# Distances by the first row and the first column of their tile
+KeptTiles = dict[tuple[int, int], Tensor]
 # Converted coordinates of one tile side, at most
 SIDE_BYTES = 1 << 25
 
@@ -39,13 +41,21 @@ class Tile(NamedTuple):
         """Whether the tile holds same-class and other-class pairs."""
         return self.diagonal and not self.same
 
+    def after(self, first: int) -> tuple[slice, slice]:
+        """Rows and columns counted from row ``first``."""
+        return tuple(slice(s.start - first, s.stop - first) for s in (self.rows, self.columns))
+
 
 class Strip(NamedTuple):
-    """Chosen rows of one class against a range of columns, all of that class or all of others."""
+    """Chosen rows of any classes against a range of columns.
 
-    rows: Tensor  # (k,) int64
+    The columns are of the class of ``rows[same]`` and of no other chosen row's; of several classes
+    that no chosen row has where ``same`` is empty.
+    """
+
+    rows: Tensor  # (k,) int64, ascending
     columns: slice
-    same: bool
+    same: slice
 
 
 def triangle(points: PreparedPoints) -> Iterator[Tile]:
@@ -72,49 +82,64 @@ def _class_runs(bounds: tuple[int, ...], height: int) -> Iterator[tuple[int, int
         start = bounds[number]
 
 
+def triangle_rows(points: PreparedPoints) -> Iterator[list[Tile]]:
+    """The tiles of ``triangle``, those of the same rows together; no column is before the rows."""
+    for _, tiles in itertools.groupby(triangle(points), lambda tile: tile.rows.start):
+        yield list(tiles)
+
+
 def strips(points: PreparedPoints, rows: Tensor) -> Iterator[Strip]:
     """Chosen rows (ascending) against all columns; strips of the same rows follow each other."""
     height, width = _sides(points.dimension)
-    cuts = np.searchsorted(rows.cpu().numpy(), points.bounds)
-    for number, (first, last) in enumerate(itertools.pairwise(points.bounds)):
-        for part in _ranges(int(cuts[number]), int(cuts[number + 1]), height):
-            chosen = rows[part]
-            for start, stop, same in (
-                (0, first, False),
-                (first, last, True),
-                (last, points.count, False),
-            ):
-                for columns in _ranges(start, stop, width):
-                    yield Strip(chosen, columns, same)
+    for part in _ranges(0, len(rows), height):
+        chosen = rows[part]
+        cuts = np.searchsorted(chosen.cpu().numpy(), points.bounds).tolist()
+        done = 0
+        for number, (first, last) in enumerate(itertools.pairwise(points.bounds)):
+            same = slice(cuts[number], cuts[number + 1])
+            if same.start == same.stop:
+                continue
+            for columns in _ranges(done, first, width):
+                yield Strip(chosen, columns, slice(0, 0))
+            for columns in _ranges(first, last, width):
+                yield Strip(chosen, columns, same)
+            done = last
+        for columns in _ranges(done, points.count, width):
+            yield Strip(chosen, columns, slice(0, 0))
 
 
 class TileDistances:
-    """Internal squared distances of one tile after another in a buffer that is used again.
+    """Internal squared distances of one tile after another; ``kept`` ones are not computed again.
 
     In float64 small distances are refined, so every entry is relatively accurate to about 1e-10 and
     exact copies are exactly 0. In float32 an entry has the error of the product form and may be
     slightly negative. A point's distance to itself is meaningless: callers treat it apart.
     """
 
-    def __init__(self, points: PreparedPoints, dtype: torch.dtype) -> None:
+    def __init__(
+        self, points: PreparedPoints, dtype: torch.dtype, kept: KeptTiles | None = None
+    ) -> None:
         self.points, self.dtype = points, dtype
-        self.buffer = torch.empty(HEIGHT * WIDTH, dtype=dtype, device=points.device)
+        self.kept = kept if dtype == torch.float32 else None
         self.norms = points.norms(dtype)
         self.biases = self.norms.to(dtype)
         self._rows: slice | Tensor | None = None
 
-    def __call__(self, rows: slice | Tensor, columns: slice, out: Tensor | None = None) -> Tensor:
-        """Distances ``(rows, columns)``, valid until the next call unless ``out`` is given."""
+    def __call__(self, rows: slice | Tensor, columns: slice) -> Tensor:
+        """Distances ``(rows, columns)``; not to be written into, they may be asked for again."""
+        key = (rows.start, columns.start) if self.kept is not None else None
+        if key is not None and key in self.kept:
+            return self.kept[key]
         if rows is not self._rows:
             self._rows = rows
             self._left = self.points.rows(rows, self.dtype) * -2
             self._row_bias = self.biases[rows][:, None]
         right = self.points.rows(columns, self.dtype)
-        shape = (len(self._left), len(right))
-        if out is None:
-            out = self.buffer[: shape[0] * shape[1]].view(shape)
-        out = product(self._left, right, self.biases[columns], out=out).add_(self._row_bias)
-        return self._refined(out, rows, columns) if self.dtype == torch.float64 else out
+        # memory of the tile before is given out again: no page of it is touched for the first time
+        found = product(self._left, right, self.biases[columns]).add_(self._row_bias)
+        if key is not None:
+            self.kept[key] = found
+        return self._refined(found, rows, columns) if self.dtype == torch.float64 else found
 
     def _refined(self, distances: Tensor, rows: slice | Tensor, columns: slice) -> Tensor:
         def sides(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from entangle_cli.measures.sums import CurvePoint
+from entangle_cli.measures.losses import CurvePoint
 
 # Two lattice points an octave where distances differ in weight, one in three octaves where all
 # exponents are below 1 and the curve is nearly a straight line in 1/T

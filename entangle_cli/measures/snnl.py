@@ -57,18 +57,21 @@ def soft_nearest_neighbor_loss(  # noqa: PLR0913 - the options of one measure
     internal = internal_temperature(prepared, temperature)
     if len(prepared.bounds) == 2:
         return 0.0
-    return curve_of(prepared, anchors, precision).at(internal).loss
+    return curve_of(prepared, anchors, precision).loss(internal)
 
 
 def curve_of(
-    points: PreparedPoints, anchors: Tensor, precision: Precision
+    points: PreparedPoints, anchors: Tensor, precision: Precision, *, keep: bool = False
 ) -> StoredCurve | StreamedCurve:
-    """The loss over temperature, in the way that fits the number of points."""
+    """The loss over temperature, in the way that fits the number of points.
+
+    ``keep`` what takes up to 256 MiB of memory, for more than one pass over all pairs.
+    """
     if precision not in ("auto", "float64", "float32"):
         raise MeasureError(f"precision {precision!r} is unknown; use auto, float64 or float32")
     if points.count <= MOST_POINTS:
         return StoredCurve(points, anchors)
-    return StreamedCurve(points, anchors, precision)
+    return StreamedCurve(points, anchors, precision, keep=keep)
 
 
 def require_anchors(points: PreparedPoints) -> Tensor:

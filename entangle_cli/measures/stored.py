@@ -10,10 +10,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from entangle_cli.measures.losses import LOG2E, ROUNDING, CurvePoint, RowSums
 from entangle_cli.measures.nearest import from_minima
 from entangle_cli.measures.pairs import TileDistances, triangle
 from entangle_cli.measures.points import PreparedPoints
-from entangle_cli.measures.sums import LOG2E, ROUNDING, CurvePoint, curve_point, powers_of_two
+from entangle_cli.measures.sums import powers_of_two
 
 # 2,500 points need 50 MB
 MOST_POINTS = 2500
@@ -40,6 +41,10 @@ class StoredCurve:
         """The curve at one temperature."""
         return self._curve([temperature], torch.float64, orders=3)[0]
 
+    def loss(self, temperature: float) -> float:
+        """The loss at one temperature, without its derivatives."""
+        return self._curve([temperature], torch.float64, orders=1)[0].loss
+
     def scan(self, temperatures: list[float]) -> list[CurvePoint]:
         """The curve at many temperatures, ascending; weights in float32."""
         return self._curve(sorted(temperatures), torch.float32, orders=2)
@@ -48,7 +53,7 @@ class StoredCurve:
         self, temperatures: list[float], dtype: torch.dtype, *, orders: int
     ) -> list[CurvePoint]:
         device = self.points.device
-        shape = (self.points.count, 3, 2, len(temperatures))
+        shape = (self.points.count, orders, 2, len(temperatures))
         sums = torch.zeros(shape, dtype=torch.float64, device=device)
         scales = torch.tensor([-LOG2E / t for t in temperatures], dtype=dtype, device=device)
         step = max(1, self._rows // min(len(temperatures), TEMPERATURES))
@@ -104,7 +109,7 @@ class StoredCurve:
         gaps = (self.nearest.same - self.nearest.other) / temperature
         rounding = ROUNDING[torch.float64] * math.sqrt(2) / temperature
         noise = self.points.norms(torch.float64) * rounding
-        return curve_point(sums, gaps, temperature, anchors=self.anchors, noise=noise)
+        return RowSums(sums, gaps, noise, self.anchors).point(temperature)
 
 
 def all_distances(points: PreparedPoints) -> Tensor:

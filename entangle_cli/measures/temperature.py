@@ -20,7 +20,7 @@ from torch import Tensor
 
 from entangle_cli.errors import MeasureError
 from entangle_cli.measures.limits import ceiling, limit_at_zero
-from entangle_cli.measures.minimum import Minimum, stored_minimum, streamed_minimum
+from entangle_cli.measures.minimum import Minimum, StreamedSearch, stored_minimum
 from entangle_cli.measures.points import PreparedPoints, prepare
 from entangle_cli.measures.scales import median_squared_distance
 from entangle_cli.measures.snnl import curve_of, internal_temperature, require_anchors
@@ -120,7 +120,7 @@ def entanglement(  # noqa: PLR0913 - the options of one measure
     special = _special(prepared, top, temperature)
     if special is not None:
         return _report(prepared, special, top)
-    curve = curve_of(prepared, anchors, precision)
+    curve = curve_of(prepared, anchors, precision, keep=temperature is None)
     if temperature is not None:
         value = _given(prepared, curve, temperature)
     else:
@@ -154,18 +154,18 @@ def _special(points: PreparedPoints, top: float, temperature: float | None) -> _
 def _given(
     points: PreparedPoints, curve: StoredCurve | StreamedCurve, temperature: float
 ) -> _Value:
-    loss = curve.at(internal_temperature(points, temperature)).loss
+    loss = curve.loss(internal_temperature(points, temperature))
     accuracy = curve.nearest.accuracy()
     return _Value(loss, temperature, "none", accuracy, passes=curve.passes)
 
 
 def _minimal(points: PreparedPoints, curve: StoredCurve | StreamedCurve, top: float) -> _Value:
+    search = None if isinstance(curve, StoredCurve) else StreamedSearch(curve, points)
     at_zero = limit_at_zero(curve.nearest, curve.anchors)
     accuracy = curve.nearest.accuracy()
     if at_zero == 0:
         return _Value(0.0, 0.0, "zero", accuracy, passes=curve.passes, note=SEPARATED)
-    search = stored_minimum if isinstance(curve, StoredCurve) else streamed_minimum
-    minimum = search(curve, points, top)
+    minimum = stored_minimum(curve, points, top) if search is None else search.minimum(top)
     return _choose(points, minimum, at_zero, top, accuracy, curve.passes)
 
 

@@ -17,6 +17,7 @@ which torch adds depends on it: so a number never depends on how many rows were 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -83,6 +84,17 @@ class Coordinates:
         """Length in the points' own coordinates of a length of 1 here, under euclidean."""
         return 1.0 / self.scale
 
+    @cached_property
+    def quick(self) -> bool:
+        """Whether float32 points can be scaled and centered in float32, with a single rounding."""
+        ordinary = self.metric == "euclidean" and 2.0**-64 <= self.scale <= 2.0**64
+        return ordinary and bool((self.center.float().double() == self.center).all())
+
+    @cached_property
+    def raw_center(self) -> np.ndarray:
+        """The center before it was scaled, float32 ``(d,)``: exact where ``quick``."""
+        return (self.center / self.scale).float().cpu().numpy()
+
     def factors(self, block: np.ndarray, first: int = 0, name: str = "point") -> Tensor:
         """What each row of ``(b, d)`` is multiplied with, ``(b,)`` float64; 0 for a zero vector.
 
@@ -91,11 +103,12 @@ class Coordinates:
         """
         values = raw(block, self.device)
         limit = LONGEST if self.metric == "cosine" else FARTHEST * self.unit
-        inside = values.abs() < limit
-        if not bool(inside.all()):
+        # a NaN is the largest of all and not less than anything
+        if not float(values.abs().amax()) < limit:
             finite = torch.isfinite(values).all(1)
             _require(finite, "holds a value that is not finite (NaN or infinity)", first, name)
-            _require(inside.all(1), "is too far away to be measured", first, name)
+            inside = (values.abs() < limit).all(1)
+            _require(inside, "is too far away to be measured", first, name)
         if self.metric == "cosine":
             return _inverse_lengths(values, first, name)
         return torch.full((len(values),), self.scale, dtype=torch.float64, device=self.device)
@@ -104,12 +117,12 @@ class Coordinates:
         """Half the squared length in these coordinates of true distances, ``(p,)``."""
         return distances if self.metric == "cosine" else (distances * self.scale).square_().div_(2)
 
-    def distances(self, x: Tensor, y: Tensor, zero: Tensor) -> Tensor:
-        """True distances of pairs from their exact coordinates, ``(p, d)``, ``(p, d)`` to ``(p,)``.
+    def distances(self, differences: Tensor, zero: Tensor) -> Tensor:
+        """True distances of pairs from differences of their exact coordinates, ``(p, d)``.
 
-        ``zero`` ``(p,)``: a side of the pair is a zero vector. Overwrites ``x``.
+        ``zero`` ``(p,)``: a side of the pair is a zero vector. Overwrites ``differences``.
         """
-        squares = squared_lengths(x.sub_(y))
+        squares = squared_lengths(differences)
         if self.metric == "cosine":
             return squares.mul_(0.5).masked_fill_(zero, 1.0)
         return squares.sqrt_().mul_(self.unit)
@@ -133,7 +146,13 @@ def fit_coordinates(
     factors = torch.empty(count, dtype=torch.float64, device=device)
     for part in blocks(count, dimension):
         factors[part] = plain.factors(points[part], part.start)
-        rows = torch.mul(raw(points[part], device), factors[part][:, None])
+        rows = raw(points[part], device)
+        if metric == "euclidean" and rows.dtype == torch.float32:
+            # nothing to be multiplied with, and sums in float64 stay in range
+            low, high = torch.minimum(low, rows.amin(0)), torch.maximum(high, rows.amax(0))
+            center += rows.sum(0, dtype=torch.float64).div_(count)
+            continue
+        rows = torch.mul(rows, factors[part][:, None])
         torch.minimum(low, rows.amin(0), out=low)
         torch.maximum(high, rows.amax(0), out=high)
         # divided before adding: a sum of very large values would overflow

@@ -12,21 +12,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from entangle_cli.neighbors.products import product
+
 # Below this share of |x|^2 + |y|^2 the product form in float64 has lost more than five of its
 # digits
 CLOSE = 2.0**-16
 # A tile with more close pairs than this is cheaper to compute whole
 MANY_CLOSE = 0.1
 DIRECT_ELEMENTS = 1 << 21
-
-
-def product(x: Tensor, y: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
-    """The matrix product with a bias per column, ``x y^T + bias``: the seam for faster backends.
-
-    Shapes ``(a, d)``, ``(b, d)``, ``(b,)`` give ``(a, b)``, written into ``out`` where given: a
-    fresh matrix of this size costs more in page faults than the product itself.
-    """
-    return torch.addmm(bias, x, y.t(), out=out) if out is not None else torch.addmm(bias, x, y.t())
 
 
 def squared_norms(x: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from entangle_cli.neighbors.certified import FEWEST_QUERIES, choose_codes
+from entangle_cli.neighbors.coarse import CoarseSearch, CodedPoints
 from entangle_cli.neighbors.coordinates import as_points
 from entangle_cli.neighbors.copies import copy_ranks
 from entangle_cli.neighbors.interface import Neighbors, check_metric, check_query
@@ -22,6 +24,7 @@ from entangle_cli.neighbors.tiles import Candidates
 from entangle_cli.progress import Progress, silent
 
 BATCH_ROWS = 4096
+FEWEST_DIFFERENT = 1024
 BATCH_BYTES = 1 << 26
 
 
@@ -50,6 +53,8 @@ class ExactIndex:
         # a zero vector lies at the origin, half from every unit vector, and is to be at distance 1
         self._bias = -self._points.half_norms() - 0.5 * self._points.zero
         self._ranks = copy_ranks(self._points.source)
+        self._coded: CodedPoints | None = None
+        self._decided = False
         self._notes += zero_vector_notes(self._points, "indexed points")
 
     def query(
@@ -71,6 +76,7 @@ class ExactIndex:
         candidates = Candidates(
             self._points, rows, self._bias[torch.from_numpy(rows).to(self._bias.device)]
         )
+        coarse = self._coarse(queries, k)
         halves = queries.half_norms()
         found = Neighbors(np.empty((len(points), k), np.int64), np.empty((len(points), k)))
         step = BATCH_BYTES // (4 * self.dimension + 12 * capacity(k, candidates.count)[1])
@@ -79,8 +85,21 @@ class ExactIndex:
         for start in range(0, len(points), step):
             part = slice(start, min(start + step, len(points)))
             batch = PointSet(points[part], queries.coordinates, queries.factors[part])
-            search = Search(candidates, batch, halves[part], candidates.places(own[part]), k)
+            search = Search(
+                candidates, batch, halves[part], candidates.places(own[part]), k, coarse
+            )
             found.indices[part], found.distances[part] = search.run()
             self._progress.advance(part.stop - part.start)
         self._progress.finish()
         return found
+
+    def _coarse(self, queries: PointSet, k: int) -> CoarseSearch | None:
+        """A search by codes, where a pilot says that it pays."""
+        if not self._decided and queries.count >= FEWEST_QUERIES:
+            self._coded = choose_codes(self._points, self._bias, queries, k)
+            self._decided = True
+        usable = self._ranks <= k
+        # a layer of copies leaves little to search
+        if self._coded is None or usable.sum() < FEWEST_DIFFERENT:
+            return None
+        return CoarseSearch(self._coded, usable, k)

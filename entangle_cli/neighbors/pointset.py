@@ -49,9 +49,29 @@ class PointSet:
         values = raw(self.source[rows], self.coordinates.device)
         return values.to(torch.float64, copy=True).mul_(self.factors[rows][:, None])
 
+    @property
+    def plain(self) -> bool:
+        """Whether differences can be squared as they are, without a scale."""
+        return self.coordinates.metric == "euclidean" and self.source.dtype == np.float32
+
+    def unscaled(self, rows: np.ndarray) -> Tensor:
+        """Some rows as they are, float64 ``(b, d)``."""
+        values = torch.from_numpy(np.take(self.source, rows, axis=0).astype(np.float64))
+        return values.to(self.coordinates.device)
+
     def centered(self, rows: Rows) -> Tensor:
         """Coordinates of some rows minus the center, float64 ``(b, d)``."""
         return self.exact(rows).sub_(self.coordinates.center)
+
+    def single(self, rows: Rows) -> Tensor:
+        """Coordinates of some rows minus the center, float32 ``(b, d)``, each rounded once."""
+        reader = self.reader()
+        values = reader(rows)
+        return values if reader.scale == 1 else values.mul_(reader.scale)
+
+    def reader(self) -> "Reader":
+        """A quick way to read many rows."""
+        return Reader(self)
 
     def half_norms(self) -> Tensor:
         """Half the squared length of the centered coordinates, float64 ``(n,)``."""
@@ -59,6 +79,35 @@ class PointSet:
         for part in blocks(self.count, self.dimension):
             halves[part] = squared_lengths(self.centered(part)).mul_(0.5)
         return halves
+
+
+class Reader:
+    """Reads rows ``(b, d)`` minus the center in float32, each entry rounded once.
+
+    What is read is to be multiplied with ``scale``, a power of two. It is overwritten by the next
+    call.
+    """
+
+    def __init__(self, points: PointSet) -> None:
+        self._points, coordinates = points, points.coordinates
+        self._quick = points.source.dtype == np.float32 and coordinates.quick
+        self.scale = coordinates.scale if self._quick else 1.0
+        self._center = coordinates.raw_center if self._quick else None
+        self._room = np.empty((0, points.dimension), np.float32)
+
+    def __call__(self, rows: Rows) -> Tensor:
+        """Rows to be multiplied with ``scale``, ``(b, d)``."""
+        if not self._quick:
+            return self._points.centered(rows).float()
+        source, device = self._points.source, self._points.coordinates.device
+        if isinstance(rows, slice):
+            # a new array: what is read may be a file that cannot be written
+            return torch.from_numpy(np.subtract(source[rows], self._center)).to(device)
+        if len(self._room) < len(rows):
+            self._room = np.empty((len(rows), source.shape[1]), np.float32)
+        values = np.take(source, rows, axis=0, out=self._room[: len(rows)], mode="clip")
+        values -= self._center
+        return torch.from_numpy(values).to(device)
 
 
 def open_points(points: np.ndarray, metric: str, device: torch.device) -> PointSet:
@@ -99,9 +148,15 @@ def pair_distances(
     """
     distances = np.empty(len(rows))
     zero = (queries.factors[rows] == 0) | (points.factors[columns] == 0)
+    plain = points.plain and queries.plain
+    read = PointSet.unscaled if plain else PointSet.exact
     for part in blocks(len(rows), points.dimension):
-        few = np.unique(rows[part])
-        repeat = torch.from_numpy(np.searchsorted(few, rows[part])).to(zero.device)
-        x, y = queries.exact(few).index_select(0, repeat), points.exact(columns[part])
-        distances[part] = points.coordinates.distances(x, y, zero[part]).cpu().numpy()
+        few, repeat = np.unique(rows[part], return_inverse=True)
+        repeat = torch.from_numpy(repeat).to(zero.device)
+        x, y = read(queries, few), read(points, columns[part])
+        y.sub_(x.index_select(0, repeat))
+        if plain:
+            distances[part] = squared_lengths(y).sqrt_().cpu().numpy()
+        else:
+            distances[part] = points.coordinates.distances(y, zero[part]).cpu().numpy()
     return distances

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from entangle_cli.neighbors.coarse import CoarseSearch
 from entangle_cli.neighbors.coordinates import blocks
 from entangle_cli.neighbors.distances import product
 from entangle_cli.neighbors.pointset import PointSet, pair_distances
@@ -26,6 +27,8 @@ from entangle_cli.neighbors.tiles import TILE_ROWS, Candidates
 PART_ROWS = 2048
 # Pairs of the search in float64 that may wait to be measured
 PENDING_PAIRS = 1 << 20
+# Best scores beyond k that a search by codes hands on
+SPARE = 64
 
 
 class Search:
@@ -36,9 +39,16 @@ class Search:
     """
 
     def __init__(
-        self, candidates: Candidates, queries: PointSet, halves: Tensor, own: Tensor, k: int
+        self,
+        candidates: Candidates,
+        queries: PointSet,
+        halves: Tensor,
+        own: Tensor,
+        k: int,
+        coarse: CoarseSearch | None = None,
     ) -> None:
         self._candidates, self._queries, self._own, self._k = candidates, queries, own, k
+        self._coarse = coarse
         self._halves = halves
         self._lengths = halves.mul(2).sqrt_()
         self._reach = candidates.bias.mul(-2).sqrt_()
@@ -46,15 +56,16 @@ class Search:
 
     def run(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the points and their distances, ``(b, k)`` each, sorted by (distance, row)."""
-        values, columns, threshold = self._sieve()
-        floor = self._floor(values, columns)
+        values, columns, threshold = self._best()
+        kth = values[:, self._k - 1].double()
+        floor = self._floor(slice(None), kth, columns[:, : self._k])
         certain = floor > threshold
         # everything is equally far from a zero vector: the first candidates are its neighbors
         zero = self._queries.zero
         lacking = zero | ~(values[:, self._k - 1] > -torch.inf)
         columns[lacking, : self._k] = self._first(lacking)
         values[lacking, : self._k] = torch.inf
-        floor = torch.where(certain | lacking, floor, values[:, self._k - 1].double())
+        floor = torch.where(certain | lacking, floor, kth)
         floor[lacking] = torch.inf
         rows, place = torch.nonzero(values >= floor[:, None], as_tuple=True)
         _, found, distances = self._nearest([(rows, columns[rows, place])])
@@ -66,36 +77,65 @@ class Search:
             found[part], distances[part] = self._complete(again, distances[part, -1])
         return self._candidates.rows[found], distances
 
-    def _sieve(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _best(self) -> tuple[Tensor, Tensor, Tensor]:
         """Best scores in float32, their candidates, ``(b, keep)``, and the most the rest has."""
-        candidates, count = self._candidates, self._candidates.count
         every = blocks(self._queries.count, self._queries.dimension)
-        matrix = torch.cat([self._queries.centered(part).float() for part in every])
+        matrix = torch.cat([self._queries.single(part) for part in every])
+        if self._coarse is None:
+            return self._sieve(matrix, self._own)
+        keep = min(self._k + SPARE, self._candidates.count)
+        numbers = self._candidates.numbers
+        own = torch.where(self._own >= 0, self._candidates.indices[self._own], -1)
+        values, points, threshold = self._coarse.scores(
+            matrix,
+            self._lengths,
+            own,
+            keep,
+            lambda part, kth, points: self._floor(part, kth, numbers[points]),
+        )
+        columns, kth = numbers[points], values[:, self._k - 1].double()
+        floor = self._floor(slice(None), kth, columns[:, : self._k])
+        missed = torch.nonzero(~(floor > threshold))[:, 0]
+        if len(missed):
+            found, places, rest = self._sieve(matrix[missed], self._own[missed])
+            wider = found.shape[1] - values.shape[1]
+            values = torch.nn.functional.pad(values, (0, wider), value=-torch.inf)
+            columns = torch.nn.functional.pad(columns, (0, wider))
+            values[missed], columns[missed], threshold[missed] = found, places, rest.double()
+        return values, columns, threshold
+
+    def _sieve(self, matrix: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``_best``, of queries ``(m, d)`` in float32, from the scores of all pairs."""
+        candidates, count = self._candidates, self._candidates.count
         parts = [slice(start, start + PART_ROWS) for start in range(0, len(matrix), PART_ROWS)]
         sampled = (product(matrix[part], *candidates.sample) for part in parts)
         thresholds = [sample_threshold(scores, self._k, count) for scores in sampled]
         sieve = Sieve(torch.cat(thresholds), self._k, count)
-        room = matrix.new_empty(PART_ROWS * max(TILE_ROWS, RUNS))
+        room = matrix.new_empty(min(PART_ROWS, len(matrix)) * max(TILE_ROWS, RUNS))
         for first, points, bias in candidates.tiles(torch.float32, RUNS):
             for part in parts:
                 shape = len(matrix[part]), len(points)
                 scores = room[: shape[0] * shape[1]].view(shape)
-                product(matrix[part], points, bias, out=scores)
-                _hide_own(scores, self._own[part] - first)
+                scores = product(matrix[part], points, bias, out=scores)
+                _hide_own(scores, own[part] - first)
                 sieve.offer(part, scores, first)
         return *sieve.best(), sieve.threshold
 
-    def _floor(self, values: Tensor, columns: Tensor) -> Tensor:
-        """The score in float32 that every one of the k nearest neighbors reaches, ``(b,)``."""
-        kth = values[:, self._k - 1].double()
-        reach = self._reach[columns[:, : self._k]].amax(1)
-        distance = (2 * (self._halves - kth + self._error(reach))).clamp_(min=0).sqrt_()
-        # what reaches farther than the query and its k-th neighbor together is not nearer than that
-        return kth - 2 * self._error(torch.minimum(self._lengths + distance, self._farthest))
+    def _floor(self, part: slice | Tensor, kth: Tensor, columns: Tensor) -> Tensor:
+        """The score in float32 that every one of the k nearest neighbors reaches, ``(b,)``.
 
-    def _error(self, reach: Tensor) -> Tensor:
+        ``kth`` ``(b,)`` is the least of the scores of k candidates ``columns`` ``(b, k)``.
+        """
+        halves, lengths = self._halves[part], self._lengths[part]
+        error = self._error(part, self._reach[columns].amax(1))
+        distance = (2 * (halves - kth + error)).clamp_(min=0).sqrt_()
+        # what reaches farther than the query and its k-th neighbor together is not nearer than that
+        reach = torch.minimum(lengths + distance, self._farthest)
+        return kth - 2 * self._error(part, reach)
+
+    def _error(self, part: slice | Tensor, reach: Tensor) -> Tensor:
         """What float32 changes of a score of points within ``reach`` ``(b,)``, at most."""
-        return score_error(self._lengths, reach, self._queries.dimension, torch.float32)
+        return score_error(self._lengths[part], reach, self._queries.dimension, torch.float32)
 
     def _complete(self, again: Tensor, farthest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The search in float64, for queries that have k neighbors at most ``farthest`` away."""
@@ -124,9 +164,10 @@ class Search:
         known: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The k nearest of each query among pairs (query, candidate) and already measured ones."""
+        count = self._candidates.count
         rows, columns = (np.concatenate([p[side].cpu().numpy() for p in pairs]) for side in (0, 1))
-        order = np.argsort(rows, kind="stable")
-        rows, columns = rows[order], columns[order]
+        # by query and candidate; sorting whole numbers is much quicker than sorting by two keys
+        rows, columns = np.divmod(np.sort(rows * count + columns), count)
         points = self._candidates.rows[columns]
         distances = pair_distances(self._queries, self._candidates.points, rows, points)
         measured = (rows, columns, distances)

@@ -39,12 +39,25 @@ class Candidates:
         found = self.rows[np.minimum(place, self.count - 1)] == rows
         return torch.from_numpy(np.where(found, place, -1)).to(self.bias.device)
 
+    @cached_property
+    def indices(self) -> Tensor:
+        """``rows`` beside the bias."""
+        return torch.from_numpy(self.rows).to(self.bias.device)
+
+    @cached_property
+    def numbers(self) -> Tensor:
+        """Which candidate each of the points is, ``(n,)``; -1 for one that is none of them."""
+        numbers = torch.full((self.points.count,), -1, device=self.bias.device)
+        numbers[self.indices] = torch.arange(self.count, device=self.bias.device)
+        return numbers
+
     def matrix(self, chosen: slice | np.ndarray, dtype: torch.dtype) -> Tensor:
         """Centered coordinates of some candidates, ``(b, d)`` in ``dtype``."""
         rows = self.rows[chosen]
         out = torch.empty((len(rows), self.points.dimension), dtype=dtype, device=self.bias.device)
+        read = self.points.single if dtype == torch.float32 else self.points.centered
         for part in blocks(*out.shape):
-            out[part] = self.points.centered(_as_slice(rows[part]))
+            out[part] = read(_as_slice(rows[part]))
         return out
 
     def tiles(self, dtype: torch.dtype, multiple: int = 1) -> Iterator[tuple[int, Tensor, Tensor]]:

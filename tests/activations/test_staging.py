@@ -223,11 +223,12 @@ def test_a_failure_that_nobody_has_heard_of_is_raised_by_close(path, monkeypatch
 
 def test_an_interrupted_wait_still_frees_the_lock_and_keeps_what_is_whole(path, monkeypatch, whole):
     """As Ctrl-C while closing: the threads end what they do, and only then the files close."""
-    slow, real = threading.Event(), writing.sync_data
-    monkeypatch.setattr(writing, "sync_data", lambda fd: (slow.wait(10), real(fd)))
+    begun, slow, real = threading.Event(), threading.Event(), writing.sync_data
+    monkeypatch.setattr(writing, "sync_data", lambda fd: (begun.set(), slow.wait(10), real(fd)))
     monkeypatch.setattr(writing, "COMMIT_BYTES", 1)
     writer = ActivationWriter.open(path, SPEC)
     fill(writer, SPEC, until=256)
+    assert begun.wait(10)
     monkeypatch.setattr(Line, "drain", lambda line: (_ for _ in ()).throw(KeyboardInterrupt))
     threading.Timer(0.05, slow.set).start()
     with pytest.raises(KeyboardInterrupt):

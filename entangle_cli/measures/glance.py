@@ -1,0 +1,88 @@
+"""The first pass over all pairs: nearest points, and in passing the loss at one temperature.
+
+With S_i the same-class sum at a guessed temperature ``T_0 = 1 / beta_0`` and r_i the distance to
+the nearest point of the class, every other one of its terms falls at least as fast as the nearest:
+
+    S_i(beta) <= S_i(beta_0) exp(-(beta - beta_0) r_i)    for beta >= beta_0
+
+so ``log S_i + beta_0 r_i``, the log of how many points are as good as nearest at T_0, bounds how
+many there are at any temperature below. It narrows the range that can hold the minimum
+(``limits.lowest_temperature``), and the loss at T_0 is one that the minimum does not exceed.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from entangle_cli.measures.losses import SAME, RowSums
+from entangle_cli.measures.nearest import Nearest, from_minima, lower_minima
+from entangle_cli.measures.pairs import KeptTiles, Tile, triangle_rows
+from entangle_cli.measures.points import PreparedPoints
+from entangle_cli.measures.sums import TRUSTED, Room, Weighting
+from entangle_cli.measures.workers import in_order
+
+# What rounding can take off the logarithm of a number of points
+SLACK = 0.01
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What the first pass saw at a temperature; ``loss`` is infinity where weights underflowed.
+
+    ``crowd`` ``(n,)``: log of the number of same-class points as good as nearest, at most.
+    """
+
+    temperature: float
+    loss: float
+    crowd: Tensor
+
+
+def glance(
+    points: PreparedPoints,
+    anchors: Tensor,
+    temperature: float,
+    dtype: torch.dtype,
+    kept: KeptTiles | None,
+) -> tuple[Nearest, Glance]:
+    """Nearest points as by ``find_nearest``, and what there is to see at a temperature."""
+    weighting = Weighting.at(points, [temperature], [0.0], dtype=dtype, orders=1)
+
+    def look(room: Room, tiles: list[Tile]) -> Tensor:
+        rest = points.count - tiles[0].rows.start
+        sums = torch.zeros(1, 2, 1, rest, dtype=torch.float64, device=points.device)
+        minima = torch.full_like(sums[0, :, 0], torch.inf)
+        for tile in tiles:
+            d = room.distances(tile.rows, tile.columns)
+            lower_minima(points, minima, tile, d)
+            weighting.add_tile(sums, room, tile, d)
+        return torch.stack([minima, sums[0, :, 0]])
+
+    sums = torch.zeros(2, points.count, dtype=torch.float64, device=points.device)
+    minima = torch.full_like(sums, torch.inf)
+    blocks = triangle_rows(points)
+    for found in in_order(lambda: Room(points, dtype, kept), look, blocks, points.device):
+        first = points.count - found.shape[-1]
+        minima[:, first:] = torch.minimum(minima[:, first:], found[0])
+        sums[:, first:] += found[1]
+    nearest = from_minima(points, minima[0], minima[1], dtype)
+    return nearest, _seen(points, anchors, temperature, nearest, sums, TRUSTED[dtype])
+
+
+def _seen(
+    points: PreparedPoints,
+    anchors: Tensor,
+    temperature: float,
+    nearest: Nearest,
+    sums: Tensor,
+    trusted: float,
+) -> Glance:
+    none = torch.zeros_like(nearest.same)
+    rows = RowSums(sums[:, None], none, none, anchors)
+    whole = bool((sums[:, anchors] >= trusted).all())
+    most = (points.sizes - 1).log()
+    crowd = sums[SAME].log() + (nearest.same + nearest.error) / temperature + SLACK
+    crowd = torch.where(sums[SAME] >= trusted, torch.minimum(crowd, most), most)
+    loss = rows.point(temperature).loss if whole else math.inf
+    return Glance(temperature, loss, crowd.clamp_(min=0))
