@@ -65,22 +65,24 @@ def test_a_closed_pipe_is_no_error(project_folder):
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_signal_ends_with_its_exit_code_and_one_line(project_folder, tmp_path, number, code):
-    words = ["measure", "--protocol", "batches:300x100000", "test", "-o", str(tmp_path)]
+    output = tmp_path / "out"
+    words = ["measure", "--protocol", "batches:300x100000", "test", "-o", str(output)]
     process = subprocess.Popen(
         [sys.executable, "-m", "entangle_cli", *words],
         cwd=project_folder,
         stderr=subprocess.PIPE,
         text=True,
     )
-    # the scratch folder appears when the measuring has begun
+    # the output folder appears when the measuring begins
     deadline = time.monotonic() + 60
-    while not (tmp_path / "scratch").exists() and time.monotonic() < deadline:
+    while not output.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
     assert "stopped" in stderr
     assert "Traceback" not in stderr
+    assert not output.exists()
 
 
 def test_the_library_can_be_used_without_the_command_line():
