@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from entangle_cli.errors import MeasureError
+from entangle_cli.neighbors.compiling import compile_ahead
 from entangle_cli.neighbors.coordinates import as_points
 from entangle_cli.neighbors.exact import ExactIndex
 from entangle_cli.neighbors.interface import Neighbors, check_metric, check_query
@@ -40,6 +41,8 @@ EPSILON = 0.2
 FEWEST_POINTS = 2 * GRAPH_NEIGHBORS
 BATCH_ROWS = 4096
 MORE_PROPOSALS = 2
+# from here on the points and the compiler's memory together are worth a child process
+COMPILE_AHEAD_SIZE = 20_000_000
 COMPILES = "pynndescent compiles its code on first use in a process, which takes about a minute"
 
 
@@ -123,6 +126,9 @@ class ApproximateIndex:
         return found
 
     def _build(self) -> Any:
+        self._progress.start("building the neighbor graph (compiling takes about a minute)", 1)
+        if self._points.source.size >= COMPILE_AHEAD_SIZE:
+            compile_ahead(GRAPH_NEIGHBORS)
         try:
             import pynndescent
         except ImportError as error:
@@ -131,7 +137,6 @@ class ApproximateIndex:
                 "install it or use the exact search"
             ) from None
         self._notes.append(f"approximate neighbors: {COMPILES}")
-        self._progress.start("building the neighbor graph (compiling takes about a minute)", 1)
         with self._warnings_as_notes():
             graph = pynndescent.NNDescent(
                 self._project(self._points, self._rows),
@@ -194,7 +199,7 @@ class ApproximateIndex:
             return
         self._measured.add(found.k)
         if self._exact is None:
-            self._exact = ExactIndex(self._points.source, metric=self.metric)
+            self._exact = ExactIndex(self._points.source, metric=self.metric, codes=False)
         share = sampled_recall(found, self._exact, points, exclude=own, seed=self._seed)
         self._notes.append(
             f"approximate neighbors: recall {share:.4f} of the exact {found.k} nearest, "

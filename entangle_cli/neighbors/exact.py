@@ -31,6 +31,8 @@ BATCH_BYTES = 1 << 26
 class ExactIndex:
     """Points ``(n, d)`` of which the exactly nearest can be asked; reads them where they lie.
 
+    ``codes`` allows a faster search that keeps a byte of memory for every coordinate.
+
     Raises:
         MeasureError: an unknown metric, no points, a value that is not finite (naming the row).
     """
@@ -43,6 +45,7 @@ class ExactIndex:
         device: str | torch.device = "cpu",
         progress: Progress = silent,
         notes: list[str] | None = None,
+        codes: bool = True,
     ) -> None:
         check_metric(metric)
         self.metric = metric
@@ -54,7 +57,7 @@ class ExactIndex:
         self._bias = -self._points.half_norms() - 0.5 * self._points.zero
         self._ranks = copy_ranks(self._points.source)
         self._coded: CodedPoints | None = None
-        self._decided = False
+        self._decided = not codes
         self._notes += zero_vector_notes(self._points, "indexed points")
 
     def query(
