@@ -28,6 +28,8 @@ MAY_IMPORT = {
     "report": GROUND | {"results"},
     "attacks": GROUND | {"datasets"},
     "training": GROUND | {"datasets", "measures"},
+    "papers": GROUND
+    | {"results", "datasets", "neighbors", "measures", "attacks", "training", "report"},
     "commands": ROOT
     | {
         "models",
@@ -37,6 +39,7 @@ MAY_IMPORT = {
         "measures",
         "attacks",
         "training",
+        "papers",
         "report",
     },
     "app": ROOT | {"commands"},
