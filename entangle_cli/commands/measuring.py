@@ -1,13 +1,15 @@
 """What ``entangle measure`` does, without its options and its table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entangle_cli.commands.console import Terminal
 from entangle_cli.commands.folders import working_folder
+from entangle_cli.commands.measured import MeasuredLayers
 from entangle_cli.commands.options import RunOptions
 from entangle_cli.commands.preparing import (
     INPUT,
@@ -36,9 +38,12 @@ from entangle_cli.results import Result, Row
 if TYPE_CHECKING:
     import numpy as np
 
+    from entangle_cli.activations.file import ActivationFile
     from entangle_cli.datasets.dataset import Dataset
+    from entangle_cli.measures.temperature import Entanglement
 
-    Points = Iterator[tuple[str, np.ndarray]]
+    # a layer's name, what determines its points (n, d), and how to get them
+    Layers = Iterable[tuple[str, Mapping[str, Any], Callable[[], np.ndarray]]]
 
 
 class Measuring:
@@ -54,17 +59,25 @@ class Measuring:
         self._noted: dict[str, list[str]] = {}
 
     def add_rows(
-        self, layers: "Points", labels: "np.ndarray", model: str, step: int | None = None
+        self, layers: "Layers", labels: "np.ndarray", model: str, step: int | None = None
     ) -> None:
-        """Measure each (layer name, points (n, d)) and append its row.
+        """Measure each layer and append its row.
 
         A layer that the measure is not defined for is reported; the others are measured.
         """
-        for name, points in layers:
+        kept = MeasuredLayers(
+            self.run.output / "measured",
+            self.protocol,
+            labels,
+            device=self.run.device,
+            fresh=self.run.overwrite,
+        )
+        for name, identity, read in layers:
+            found = kept.read(identity, name)
             try:
-                found = measure(
-                    points, labels, self.protocol, device=self.run.device, scratch=self.scratch
-                )
+                if found is None:
+                    found = self._measure(read(), labels)
+                    kept.write(identity, name, found)
             except MeasureError as error:
                 self.fail(f"{model}, layer {name}", error)
                 continue
@@ -73,6 +86,9 @@ class Measuring:
             for note in found.notes:
                 self._noted.setdefault(note, []).append(name if step is None else f"{name}@{step}")
             self.terminal.advance()
+
+    def _measure(self, points: "np.ndarray", labels: "np.ndarray") -> "Entanglement":
+        return measure(points, labels, self.protocol, device=self.run.device, scratch=self.scratch)
 
     def fail(self, what: str, error: EntangleError) -> None:
         """Report something that could not be measured and go on.
@@ -156,7 +172,7 @@ def _measure_stored(measuring: Measuring, path: Path) -> None:
             "that writes it again, it goes on where it stopped"
         )
     measuring.terminal.start(f"measuring {path.name}", len(stored.layers))
-    layers = ((layer.name, stored.points(layer.name)) for layer in stored.layers)
+    layers = _stored_layers(stored, [layer.name for layer in stored.layers])
     measuring.add_rows(layers, every_label(stored.labels, path.name), path.name)
     measuring.terminal.finish()
 
@@ -164,14 +180,19 @@ def _measure_stored(measuring: Measuring, path: Path) -> None:
 def _measure_data(measuring: Measuring, dataset: "Dataset") -> None:
     labels = every_label(dataset.labels, dataset.name)
     measuring.terminal.start(f"measuring {dataset.name}", 1)
-    measuring.add_rows(_input_points(measuring, dataset), labels, dataset.name)
+    measuring.add_rows(_input_layer(measuring, dataset), labels, dataset.name)
     measuring.terminal.finish()
 
 
-def _input_points(measuring: Measuring, dataset: "Dataset") -> "Points":
+def _input_layer(measuring: Measuring, dataset: "Dataset") -> "Layers":
     from entangle_cli.datasets.points import raw_points
 
-    yield INPUT, raw_points(dataset, scratch=measuring.scratch)
+    identity = {"data_fingerprint": dataset.fingerprint}
+    return [(INPUT, identity, partial(raw_points, dataset, scratch=measuring.scratch))]
+
+
+def _stored_layers(stored: "ActivationFile", names: Iterable[str]) -> "Layers":
+    return [(name, stored.identity, partial(stored.points, name)) for name in names]
 
 
 def every_label(labels: "np.ndarray | None", name: str) -> "np.ndarray":
@@ -218,14 +239,14 @@ def _measure_checkpoint(
     dataset = prepared.feed.dataset
     for note in prepared.notes:
         measuring.terminal.note(f"{name}: {note}")
-    layers: Iterator[tuple[str, Any]] = iter(())
+    layers: Layers = []
     if INPUT in measuring.run.layers:
-        layers = _input_points(measuring, dataset)
+        layers = _input_layer(measuring, dataset)
     accuracy = None
     if prepared.layers:
         stored = activations(prepared, measuring.run, measuring.terminal)
         accuracy = sanity(stored, prepared, measuring.terminal)
-        layers = chain(layers, ((layer, stored.points(layer)) for layer in prepared.layers))
+        layers = chain(layers, _stored_layers(stored, prepared.layers))
     measuring.result.models.append(model_row(prepared, accuracy, step) | {"model": name})
     layers_to_do = len(prepared.layers) + (INPUT in measuring.run.layers)
     measuring.terminal.start(f"measuring {name}", layers_to_do)

@@ -1,0 +1,68 @@
+"""Layers that have been measured, kept beside the activations for the next run.
+
+A row is found again by everything that determines it: the activations and labels, the layer, the
+protocol and the releases of the program and the libraries that computed it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from entangle_cli import __version__
+from entangle_cli.measures.protocol import Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from entangle_cli.measures.temperature import Entanglement
+
+
+class MeasuredLayers:
+    """Measured layers below one folder, of points with ``labels`` under one protocol.
+
+    A file that is damaged counts as absent. ``fresh``: nothing is read, everything is kept.
+    """
+
+    def __init__(
+        self, folder: Path, protocol: Protocol, labels: "np.ndarray", *, device: str, fresh: bool
+    ) -> None:
+        from importlib import metadata
+
+        self._folder, self._fresh = folder, fresh
+        self._common = {
+            "program": __version__,
+            "torch": metadata.version("torch"),
+            "device": device.partition(":")[0],
+            "protocol": dict(protocol.to_json()),
+            "labels": hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest(),
+        }
+
+    def read(self, points: Mapping[str, Any], layer: str) -> "Entanglement | None":
+        """What was measured of a layer of these points, None where it was not."""
+        from entangle_cli.measures.temperature import Entanglement
+
+        if self._fresh:
+            return None
+        try:
+            kept = json.loads(self._path(points, layer).read_text(encoding="utf-8"))
+            values = {field.name: kept[field.name] for field in fields(Entanglement)}
+            return Entanglement(**values | {"notes": tuple(values["notes"])})
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, points: Mapping[str, Any], layer: str, found: "Entanglement") -> None:
+        """Keep what was measured.
+
+        A part of the file is no JSON, so one that was cut short is not believed.
+        """
+        path = self._path(points, layer)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
+
+    def _path(self, points: Mapping[str, Any], layer: str) -> Path:
+        identity = self._common | {"points": points, "layer": layer}
+        text = json.dumps(identity, sort_keys=True)
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"

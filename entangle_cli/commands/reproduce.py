@@ -1,0 +1,67 @@
+"""``entangle reproduce``: the paper's figures and tables, measured anew."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from entangle_cli.commands import options
+
+
+class Scale(StrEnum):
+    """How much is trained."""
+
+    quick = "quick"
+    paper = "paper"
+
+
+def reproduce(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[list|all|NAME...]",
+            help="Claims by name (figure-1, table-2); all; list, the default, for a table of them.",
+        ),
+    ] = None,
+    scale: Annotated[
+        Scale, typer.Option(help="quick: minutes a claim; paper: the paper's steps and runs.")
+    ] = Scale.quick,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Folder with mnist, fashion, cifar10, ..."),
+    ] = None,
+    output: options.Output = Path("entangle-reproduce"),
+    device: options.Device = "cpu",
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    format: options.FormatOption = options.Format.auto,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure the claims of the paper anew and hold the numbers against the printed ones.
+
+    Each claim writes its numbers, its figure and its comparison below DIR; finished ones are kept,
+    and comparison.html has them all. Stopped, the same command goes on.
+    """
+    from entangle_cli.commands.console import Terminal, show
+    from entangle_cli.commands.reproduce_run import list_claims, reproduce_claims
+    from entangle_cli.commands.tables import plain_table
+
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    run = options.RunOptions(output=output, device=device, seed=seed, overwrite=overwrite)
+    chosen = options.chosen_format(format, json)
+    if not names or names == ["list"]:
+        listed = list_claims(scale.value, data, run)
+        show(listed, chosen, plain_table(listed.rows))
+        return
+    result, left_out = reproduce_claims(names, scale.value, data, run, terminal)
+    written = result.write(output)
+    for note in result.notes:
+        terminal.note(f"note: {note}")
+    rows = [{k: v for k, v in row.items() if k not in ("scale", "rule")} for row in result.rows]
+    show(result, chosen, plain_table(rows))
+    terminal.note(f"wrote {', '.join(str(path) for path in written)}")
+    if left_out is not None:
+        raise left_out
