@@ -18,10 +18,14 @@ os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
 _PUBLIC = {
     "open_model": "entangle_cli.models.opening",
     "open_dataset": "entangle_cli.datasets",
+    "Feed": "entangle_cli.activations.feed",
+    "Preprocessing": "entangle_cli.datasets.preprocessing",
     "ActivationFile": "entangle_cli.activations.file",
     "dump": "entangle_cli.activations.dump",
     "soft_nearest_neighbor_loss": "entangle_cli.measures.snnl",
     "entanglement": "entangle_cli.measures.temperature",
+    "DeepNeighbors": "entangle_cli.library.deep_neighbors",
+    "Detectors": "entangle_cli.library.detectors",
     "Result": "entangle_cli.results",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import functools
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -26,15 +27,21 @@ from entangle_cli.commands import (
     dump,
     inspect,
     layers,
+    map,
     measure,
     ood,
+    report,
+    reproduce,
     score,
+    search,
     train,
     verify,
 )
+from entangle_cli.commands.impatience import end_at_second_signal
 from entangle_cli.commands.usage import OneLineUsage
 from entangle_cli.errors import EntangleError
-from entangle_cli.text import plain
+from entangle_cli.results import invocation
+from entangle_cli.text import plain, shortened
 
 # rich help would double the time of --help
 app = typer.Typer(
@@ -49,6 +56,8 @@ app = typer.Typer(
 
 
 _STOPPED = "stopped; what was committed is kept, the same command resumes"
+# beyond it a message is a name made to fill the terminal; two paths of ordinary length fit
+_LONGEST = 1200
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -85,7 +94,7 @@ def _answering(command: Callable[..., None]) -> Callable[..., None]:
             # a library in whose callback the signal came may have made another error of it
             line, code = _STOPPED, 128 + Stopped.last
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{shortened(line, _LONGEST)}\n")
         raise typer.Exit(code)
 
     return run
@@ -105,7 +114,8 @@ def _out_of_our_hands(error: OSError | MemoryError) -> tuple[str, int]:
 
 
 _COMMANDS = (
-    measure, dknn, ood, between, score, attack, dump, layers, inspect, verify, train, demo, doctor,
+    measure, dknn, ood, between, map, score, attack, dump, layers, inspect, verify, report, train,
+    search, reproduce, demo, doctor,
 )  # fmt: skip
 for module in _COMMANDS:
     name = module.__name__.rpartition(".")[2]
@@ -157,16 +167,22 @@ def main() -> None:
     sys.unraisablehook = _not_raised
     for number in _SIGNALS:
         signal.signal(number, _stop)
+    end_at_second_signal(_SIGNALS)
     _open_streams()
+    invocation.set(shlex.join(["entangle", *sys.argv[1:]]))
     try:
         app()
     except BaseException as error:
         # stopped outside of a command, or an error that a library made of being stopped
-        if not Stopped.last or isinstance(error, SystemExit):
+        line, code = _STOPPED, 128 + Stopped.last
+        if not Stopped.last and isinstance(error, OSError):
+            # --help or --version into a full disk
+            line, code = _out_of_our_hands(error)
+        elif not Stopped.last or isinstance(error, SystemExit):
             raise
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"{_STOPPED}\n")
-        raise SystemExit(128 + Stopped.last) from None
+            sys.stderr.write(f"{shortened(line, _LONGEST)}\n")
+        raise SystemExit(code) from None
     finally:
         for number in _SIGNALS:
             # nothing is left to commit: from here on they end the process at once

@@ -163,6 +163,6 @@ def _matches(reference: str) -> list[Path]:
     if not _is_path(reference):
         raise UsageError(f"model {reference!r} names nothing; give a path or a name")
     path = Path(os.path.expanduser(reference))
-    if path.exists() or not glob.has_magic(reference):
+    if os.path.exists(path) or not glob.has_magic(reference):
         return [path]
     return [Path(match) for match in sorted(glob.glob(str(path)))] or [path]

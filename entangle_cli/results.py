@@ -5,11 +5,14 @@ becomes null, and a note says which.
 """
 
 import csv
+import fcntl
 import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,11 @@ from entangle_cli import __version__
 from entangle_cli.text import csv_cell
 
 Row = dict[str, Any]
+# the command line that asked for results, where there is one; kept beside them
+invocation: ContextVar[str | None] = ContextVar("invocation", default=None)
 _ROWS_AT_A_TIME = 4096
+# seconds; a file of results is written in less
+_PATIENCE = 2.0
 
 
 @dataclass
@@ -26,7 +33,8 @@ class Result:
     """The outcome of one command; the object that ``--json`` prints.
 
     ``tables`` holds further tables by file stem (``{"dknn-test": rows}``), ``columns`` those with a
-    row per input, by file stem and column: they become CSV files and stay out of the JSON.
+    row per input, by file stem and column: they become CSV files and stay out of the JSON, as do
+    ``files``, further texts by file name.
     """
 
     command: str
@@ -36,6 +44,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     tables: dict[str, list[Row]] = field(default_factory=dict)
     columns: dict[str, dict[str, Sequence[Any]]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def to_json(self, *, indent: int | None = None, ascii: bool = False) -> str:
         """The result as one JSON object (RFC 8259: no NaN, no Infinity)."""
@@ -62,14 +71,23 @@ class Result:
         folder.mkdir(parents=True, exist_ok=True)
         body = self.to_json(indent=1) + "\n"
         files = {"results.json": body, f"{self.command}.json": body}
-        if self.rows:
+        # columns of this name are what the file is for; the rows are in the JSON
+        if self.rows and self.command not in self.columns:
             files[f"{self.command}.csv"] = self.to_csv()
         files |= {f"{stem}.csv": rows_to_csv(rows) for stem, rows in self.tables.items()}
+        files |= self.files
+        if (asked := invocation.get()) is not None:
+            files[f"{self.command}.command.txt"] = asked + "\n"
         written = [_replace(folder / name, [text]) for name, text in files.items()]
         return written + [
             _replace(folder / f"{stem}.csv", columns_to_csv(columns))
             for stem, columns in self.columns.items()
         ]
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Put a text file in place as a whole: it has its old content or all of the new one."""
+    return _replace(path, [text])
 
 
 def rows_to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -131,17 +149,55 @@ def _finite(value: Any, where: str, notes: list[str]) -> Any:
     return number
 
 
-def _replace(path: Path, pieces: Iterable[str]) -> Path:
-    temporary = path.with_name(path.name + ".tmp")
-    # a file name need not be text: what UTF-8 cannot hold becomes an escape, as JSON has it too
-    with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.writelines(pieces)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+def replace_whole(path: Path, write: Callable[[Path], None]) -> Path:
+    """The file at ``path`` is what ``write`` makes at another path, or stays as it was.
+
+    Two runs in one folder do not get into each other's way: each file is one run's.
+
+    Raises:
+        OSError: no space or no permission; nothing is left behind.
+    """
     folder = os.open(path.parent, os.O_RDONLY)
     try:
+        # under one name for all, what a killed run has left is used up by the next one
+        own = "" if _locked(folder) else f".{os.getpid()}"
+        temporary = path.with_name(f"{path.name}{own}.tmp")
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         os.fsync(folder)
     finally:
         os.close(folder)
     return path
+
+
+def _replace(path: Path, pieces: Iterable[str]) -> Path:
+    return replace_whole(path, lambda temporary: _write(temporary, pieces))
+
+
+def _write(path: Path, pieces: Iterable[str]) -> None:
+    # a file name need not be text: what UTF-8 cannot hold becomes an escape, as JSON has it too
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _locked(folder: int) -> bool:
+    """Whether nobody else writes results here until ``folder`` is closed; waits a moment for it."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        except OSError:
+            # a file system without locks
+            return False
+        else:
+            return True

@@ -24,6 +24,18 @@ def _printable(character: str) -> bool:
     )
 
 
+def shortened(line: str, longest: int = 600) -> str:
+    """``line`` with its middle left out where it is very long: both ends say what matters.
+
+    >>> shortened("a damaged name: " + "x" * 50 + "; get it again", 40)
+    'a damaged name: xxxxxx … ; get it again'
+    """
+    if len(line) <= longest:
+        return line
+    end = longest // 3
+    return f"{line[: longest - end - 5]} … {line[-end - 1 :]}"
+
+
 def csv_cell(value: object) -> object:
     """A value for a CSV file: text that a spreadsheet would run as a formula is quoted."""
     if not isinstance(value, str):

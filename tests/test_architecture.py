@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "activations": GROUND | {"models", "datasets"},
     "neighbors": GROUND,
     "measures": GROUND | {"neighbors"},
+    "library": GROUND | {"models", "activations", "neighbors", "measures"},
     "report": GROUND | {"results"},
     "attacks": GROUND | {"datasets"},
     "training": GROUND | {"datasets", "measures"},
@@ -40,6 +41,7 @@ MAY_IMPORT = {
         "attacks",
         "training",
         "papers",
+        "library",
         "report",
     },
     "app": ROOT | {"commands"},
@@ -55,6 +57,10 @@ ONLY_IN = {
     "PIL": {"datasets"},
     "pynndescent": {"neighbors"},
     "matplotlib": {"report"},
+    "wandb": {"commands/trackers.py"},
+    "mlflow": {"commands/trackers.py"},
+    "jinja2": {"report"},
+    "openTSNE": {"measures/embedding.py"},
 }
 LONGEST_FILE = 250
 LONGEST_FUNCTION = 40

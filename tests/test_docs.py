@@ -59,6 +59,40 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
+def test_the_example_of_the_library_page_runs(tmp_path, project_folder):
+    shutil.copytree(project_folder, tmp_path / "project")
+    page = (CHECKOUT / "docs" / "library.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path / "project", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "DkNN accuracy 0.9" in done.stdout
+    assert {"energy:", "vim:", "knn@fc2:"} <= set(done.stdout.split())
+
+
+def test_every_public_name_is_on_the_library_page():
+    import entangle_cli
+
+    page = (CHECKOUT / "docs" / "library.md").read_text()
+    names = [name for name in entangle_cli.__all__ if name != "__version__"]
+    assert [name for name in names if f"`{name}" not in page] == []
+
+
+def test_the_commands_of_the_report_page_run(tmp_path, project_folder):
+    shutil.copytree(project_folder, tmp_path / "project")
+    folder = tmp_path / "project"
+    assert run("entangle measure checkpoints/digits-step1000.onnx test", folder).returncode == 0
+    for name in ("baseline-out", "mixed-out"):
+        shutil.copytree(folder / "entangle-out", folder / name)
+    for line in commands(CHECKOUT / "docs" / "report.md"):
+        done = run(line, folder)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert (folder / "report.html").exists()
+    assert "mixed-out against baseline-out" in (folder / "compared.html").read_text()
+    assert (folder / "figures" / "entanglement.csv").exists()
+
+
 def test_the_commands_of_the_readme_run_on_a_users_files(
     tmp_path, trained_onnx, image_folder, digits_folder
 ):

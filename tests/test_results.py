@@ -1,7 +1,10 @@
 import csv
+import fcntl
 import io
 import json
 import math
+import multiprocessing
+import os
 
 import numpy as np
 import pytest
@@ -95,3 +98,40 @@ def test_columns_of_unequal_length_are_refused(tmp_path):
     with pytest.raises(ValueError, match="zip"):
         written_columns({"a": [1, 2], "b": [1]}, tmp_path)
     assert not (tmp_path / "scores.csv").exists()
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_scratch(tmp_path, monkeypatch):
+    Result(command="x").write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        Result(command="x", notes=["more"]).write(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_writers_at_once_do_not_take_each_others_scratch(tmp_path):
+    def write(number: int) -> None:
+        for _ in range(20):
+            Result(command="x", notes=[str(number)] * 1000).write(tmp_path)
+
+    writers = [multiprocessing.get_context("fork").Process(target=write, args=(n,)) for n in (1, 2)]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+    assert [one.exitcode for one in writers] == [0, 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "x.json"]
+    assert len(set(json.loads((tmp_path / "x.json").read_text())["notes"])) == 1
+
+
+def test_a_writer_that_was_stopped_keeps_nobody_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("entangle_cli.results._PATIENCE", 0.05)
+    holder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    Result(command="x").write(tmp_path)
+    os.close(holder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "x.json"]

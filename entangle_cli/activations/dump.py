@@ -1,6 +1,5 @@
 """`dump`: model + data -> `ActivationFile`, batch by batch, resumable."""
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,23 +8,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from entangle_cli.activations.feed import Feed, row_bytes
+from entangle_cli.activations.feed import Feed
 from entangle_cli.activations.file import ActivationFile
 from entangle_cli.activations.identity import content_identity, provenance
 from entangle_cli.activations.logits import class_outputs
 from entangle_cli.activations.reducing import REDUCTIONS, Reduce, reduce_map
-from entangle_cli.activations.schema import DTYPES, FileSpec, StoredLayer
+from entangle_cli.activations.schema import DTYPES, FileSpec
 from entangle_cli.activations.starting import refuse_other
+from entangle_cli.activations.trial import check_rows, try_out
 from entangle_cli.activations.writer import ActivationWriter
 from entangle_cli.errors import ModelError, StoppedEarly, UsageError
 from entangle_cli.models import Model
 from entangle_cli.progress import Progress, silent
-from entangle_cli.text import plain
 
 # what one batch's inputs and tapped values may take together, as the network gives them
 BATCH_BYTES = 64_000_000
 LARGEST_BATCH = 512
-_PROBE_ROWS = 2
 
 
 # one argument per decision: this is the front door
@@ -79,7 +77,7 @@ def dump(  # noqa: PLR0913
     store = None if overwrite else _stored(path, identity, given)
     if store is not None and store.complete:
         return store
-    trial = _try_out(model, feed, layers, reduce, dtype)
+    trial = try_out(model, feed, layers, reduce, dtype)
     size = given or (store.identity["batch_size"] if store else auto_batch_size(trial.row_bytes))
     made = provenance(model, feed)
     while True:
@@ -127,63 +125,6 @@ def _stored(path: Path, identity: dict[str, Any], size: int | None) -> Activatio
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """What a first small batch showed."""
-
-    layers: tuple[StoredLayer, ...]
-    classes: int | None
-    row_bytes: int
-
-    def specification(
-        self, feed: Feed, size: int, identity: dict[str, Any], provenance: dict[str, Any]
-    ) -> FileSpec:
-        dataset = feed.dataset
-        return FileSpec(
-            rows=feed.rows,
-            batch_size=size,
-            layers=self.layers,
-            classes=self.classes,
-            labels=dataset.labels,
-            class_names=dataset.class_names,
-            ids=dataset.ids,
-            identity=identity,
-            provenance=provenance,
-        )
-
-
-def _try_out(model: Model, feed: Feed, layers: Sequence[str], reduce: Reduce, dtype: str) -> _Trial:
-    rows = min(_PROBE_ROWS, feed.rows)
-    inputs = feed.batch(0, rows)
-    kinds = {layer.name: layer.kind for layer in model.layers(inputs)}
-    found: dict[str, StoredLayer] = {}
-    tapped = 0
-
-    def sink(name: str, values: np.ndarray) -> None:
-        nonlocal tapped
-        _check_rows(name, values, rows)
-        tapped += values.nbytes
-        shape = reduce_map(values, reduce).shape[1:]
-        raw_shape = values.shape[1:]
-        found[name] = StoredLayer(name, shape, raw_shape, dtype, reduce, kinds.get(name, ""))
-
-    scores = class_outputs(model.run(inputs, layers, sink))
-    missing = [plain(name) for name in layers if name not in found]
-    if missing:
-        raise ModelError(f"{model.path.name}: gave no values for {', '.join(missing)}")
-    classes = scores.shape[1] if scores is not None and len(scores) == rows else None
-    bytes_per_row = row_bytes(inputs, rows) + math.ceil(tapped / rows)
-    return _Trial(tuple(found[name] for name in layers), classes, bytes_per_row)
-
-
-def _check_rows(name: str, values: np.ndarray, rows: int) -> None:
-    if values.shape[:1] != (rows,):
-        raise ModelError(
-            f"layer {plain(name)}: gives {values.shape} for {rows} samples, its first axis is "
-            "not the samples; leave it out with --exclude-layers"
-        )
-
-
-@dataclass(frozen=True)
 class _Filling:
     model: Model
     feed: Feed
@@ -219,7 +160,7 @@ class _Filling:
         reduce = self.spec.layers[0].reduce
 
         def sink(name: str, values: np.ndarray) -> None:
-            _check_rows(name, values, count)
+            check_rows(name, values, count)
             self.writer.put(name, reduce_map(values, reduce))
 
         outputs = self.model.run(self.feed.batch(start, start + count), names, sink)

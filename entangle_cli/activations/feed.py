@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from entangle_cli.activations.duplicates import Duplicates
 from entangle_cli.datasets.dataset import Dataset
 from entangle_cli.datasets.preprocessing import Preprocessing
 from entangle_cli.errors import DataError
@@ -28,6 +29,7 @@ class Feed:
         preprocessing: how images become inputs, None for arrays.
         rows: number of samples.
         notes: what of the data set is left out.
+        duplicates: counts the samples that are exact copies among those that were read.
 
     Raises:
         DataError: the data set has not what the model takes.
@@ -44,6 +46,7 @@ class Feed:
         self.preprocessing = preprocessing
         self.rows = len(dataset)
         self.notes: list[str] = []
+        self.duplicates = Duplicates(self.rows)
         if dataset.kind == "images":
             self._check_images()
         else:
@@ -65,6 +68,7 @@ class Feed:
         places = [f"{self.dataset.name}: {plain(name)!r}" for name in names]
         for where, array in zip(places, arrays, strict=True):
             self._check_finite(where, array, rows)
+        self.duplicates.see(rows, arrays)
         if self._by_name:
             return [dict(zip(names, arrays, strict=True))]
         return [

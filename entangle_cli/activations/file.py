@@ -8,7 +8,8 @@ all text is UTF-8::
                                format_version  "1.0"
                                rows            int64: number of samples n
                                identity        JSON: everything that determines the content
-                               provenance      JSON: names and versions, for people
+                               provenance      JSON: names, versions and what the checks before
+                                               the dump found (``checks``), for people
     /layers/NNNN_<name>      one group per layer, in the order they were asked for; attributes
                                name       the exact layer name
                                kind       the operation, empty where unknown
@@ -138,9 +139,16 @@ class ActivationFile:
         return [text.decode("utf-8", "replace") for text in self._view(self._structure.ids, ())]
 
     @property
+    def checks(self) -> tuple[str, ...]:
+        """What the checks before the dump found (`self_checks`)."""
+        found = self.provenance.get("checks")
+        return tuple(map(plain, map(str, found))) if isinstance(found, list) else ()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What somebody who reads the numbers should know."""
-        notes = [
+        notes = list(self.checks)
+        notes += [
             f"{plain(name)}: {count} of the stored numbers are NaN or infinite"
             for name, count in self.nonfinite.items()
         ]

@@ -46,7 +46,15 @@ def attack(
             "only one on ONNX models.",
         ),
     ] = None,
-    output: options.Output = Path("entangle-out"),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR|FILE.npz",
+            help="Folder for everything written, or the file for the images of one epsilon.",
+        ),
+    ] = Path("entangle-out"),
     preprocess: options.Preprocess = None,
     batch_size: options.BatchSize = "auto",
     device: options.Device = "cpu",
@@ -60,7 +68,8 @@ def attack(
 ) -> None:
     """Adversarial images within a distance of the given ones, as a data set for other commands.
 
-    Prints the accuracy before and after; writes adversarial-METHOD-EPSILON.npz.
+    Prints the accuracy before and after; writes adversarial-METHOD-EPSILON.npz unless -o names a
+    file.
     """
     from entangle_cli.commands.attack_run import AttackOptions, run_attack
     from entangle_cli.commands.console import Terminal, show
@@ -72,9 +81,12 @@ def attack(
     for one in epsilons:
         if not 0 <= one <= 1:
             raise UsageError(f"--epsilon {one:g}: give a change of pixels between 0 and 1")
+    file = output if output.suffix == ".npz" else None
+    if file is not None and len(epsilons) > 1:
+        raise UsageError(f"-o {file}: holds one epsilon, {len(epsilons)} are given; give a folder")
     terminal = Terminal(quiet=quiet, verbose=verbose)
     run = options.RunOptions(
-        output=output,
+        output=output if file is None else Path("entangle-out"),
         preprocess=preprocess,
         batch_size=options.parse_batch_size(batch_size),
         device=device,
@@ -89,6 +101,7 @@ def attack(
         steps=steps,
         target=target,
         source=source,
+        file=file,
     )
     result = run_attack(model, data, find_project(), run, asked, terminal)
     result.write(run.output)

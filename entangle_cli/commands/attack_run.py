@@ -41,6 +41,7 @@ class AttackOptions:
     steps: int = 40
     target: int | None = None
     source: str | None = None
+    file: Path | None = None
 
 
 def run_attack(
@@ -221,11 +222,10 @@ class _Work:
             )
 
     def _write(self, epsilon: float, images: np.ndarray) -> Path:
-        folder = self.run.output
-        folder.mkdir(parents=True, exist_ok=True)
-        stem = f"adversarial-{self.asked.method}-{epsilon:g}"
-        path = folder / f"{stem}.npz"
-        temporary = path.with_name(f"{stem}.npz.tmp")
+        name = f"adversarial-{self.asked.method}-{epsilon:g}.npz"
+        path = self.asked.file or self.run.output / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.tmp")
         with open(temporary, "wb") as file:
             np.savez(file, images=images, labels=self.dataset.labels)
         temporary.replace(path)

@@ -55,6 +55,9 @@ def between(
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
     verbose: options.Verbose = False,
@@ -84,6 +87,7 @@ def between(
         seed=seed,
         overwrite=overwrite,
         trust=trust,
+        sandbox=options.limits(sandbox, timeout, memory),
     )
     asked = BetweenOptions(
         protocol=parse_protocol(protocol, temperature, metric=metric.value, seed=seed),

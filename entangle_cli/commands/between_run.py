@@ -149,7 +149,9 @@ class _Work:
         return not self.run.layers or INPUT in self.run.layers
 
     def _stored(self, prepared: Prepared) -> "ActivationFile | None":
-        return activations(prepared, self.run, self.terminal) if prepared.layers else None
+        if not prepared.layers:
+            return None
+        return activations(prepared, self.run, self.terminal, notes=self.result.notes)
 
     def _add(self, a: np.ndarray, b: np.ndarray, of: Row, scratch: Path) -> None:
         try:

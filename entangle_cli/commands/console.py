@@ -29,7 +29,7 @@ class Terminal:
         self._bar = None
         self._task = None
         self._name, self._total, self._done = "", 0, 0
-        self._said_at = 0.0
+        self._began_at = self._said_at = 0.0
 
     def note(self, message: str) -> None:
         """Something worth knowing."""
@@ -54,13 +54,17 @@ class Terminal:
         self._err.print(text, style=style, markup=False)
 
     def start(self, task: str, total: int) -> None:
-        """Begin a step of ``total`` units."""
-        self._name, self._total, self._done = plain(task), total, 0
-        self._said_at = time.monotonic()
+        """Begin a step of ``total`` units; one that an error has left open ends."""
+        self.finish()
+        self._begin(task, total)
         if self._err.is_terminal and not self.quiet:
-            self._bar = _bar(self._err)
+            self._bar = progress_bar(self._err)
             self._task = self._bar.add_task(self._name, total=total)
             self._bar.start()
+
+    def _begin(self, task: str, total: int) -> None:
+        self._name, self._total, self._done = plain(task), total, 0
+        self._began_at = self._said_at = time.monotonic()
 
     def advance(self, amount: int = 1) -> None:
         """Count ``amount`` units as done."""
@@ -71,7 +75,10 @@ class Terminal:
             self._bar.update(self._task, completed=self._done)
         elif not self.quiet and time.monotonic() - self._said_at > _SECONDS_BETWEEN_LINES:
             self._said_at = time.monotonic()
-            self._say(f"{self._name}: {self._done} of {self._total}")
+            left = (
+                (self._said_at - self._began_at) / max(1, self._done) * (self._total - self._done)
+            )
+            self._say(f"{self._name}: {self._done} of {self._total}, {duration(left)} left")
 
     def finish(self) -> None:
         """End the step."""
@@ -81,7 +88,17 @@ class Terminal:
             self._bar = None
 
 
-def _bar(console):
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 1:
+        return "0 s" if seconds == 0 else "< 1 s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def progress_bar(console):
+    """A bar with the count and the time left, not yet drawn."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 

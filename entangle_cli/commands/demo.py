@@ -35,6 +35,7 @@ Try next, in this folder:
   entangle between test letters holdout                  how far apart two data sets are
   entangle layers checkpoints/digits-step1000.onnx       every layer that can be measured
   entangle inspect entangle-out                          what was written
+  entangle report                                        the page again, after any of these
 """
 
 
@@ -52,7 +53,9 @@ def demo(
     from entangle_cli.commands.ood import ood_and_show
     from entangle_cli.commands.ood_data import OODData
     from entangle_cli.commands.ood_found import OODOptions
+    from entangle_cli.commands.reporting import write_page
     from entangle_cli.project import read_project
+    from entangle_cli.report.runs import read_runs
 
     terminal = Terminal(quiet=quiet)
     project = read_project(make_project(folder, seed, overwrite=overwrite, terminal=terminal))
@@ -74,6 +77,9 @@ def demo(
         terminal=terminal,
     )
     measure_and_show([], project=project, run=run, terminal=terminal)
+    page = folder / "report.html"
+    write_page(read_runs([run.output]), page, "Entanglement of a small network")
+    terminal.note(f"wrote {page}: open it in a browser")
     where = "this folder" if folder == Path() else str(folder)
     for line in NEXT.replace("this folder", where).splitlines():
         terminal.note(line)
@@ -85,6 +91,8 @@ def make_project(folder: Path, seed: int, *, overwrite: bool, terminal: "Termina
     Raises:
         UsageError: the folder holds another project.
     """
+    import tempfile
+
     from entangle_cli.datasets.letters import write_letters
     from entangle_cli.errors import UsageError
     from entangle_cli.project import FILE_NAME
@@ -95,6 +103,13 @@ def make_project(folder: Path, seed: int, *, overwrite: bool, terminal: "Termina
             f"{project_file}: there is a project already; run the demo in another folder "
             "(entangle demo FOLDER), or give --overwrite"
         )
+    try:
+        # before minutes of training, not after
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror}); give another") from None
     terminal.note(f"training a small network on scikit-learn's digits, {STEPS[-1]} steps")
     _train_checkpoints(folder / "checkpoints", seed, terminal)
     write_letters(folder / "data" / "letters", LETTERS, seed=seed)

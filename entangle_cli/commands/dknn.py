@@ -62,8 +62,12 @@ def dknn(
     device: options.Device = "cpu",
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    dry_run: options.DryRun = False,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
     verbose: options.Verbose = False,
@@ -90,6 +94,7 @@ def dknn(
         seed=seed,
         overwrite=overwrite,
         trust=trust,
+        sandbox=options.limits(sandbox, timeout, memory),
     )
     asked = DkNNOptions(
         search=SearchOptions(k=k, metric=metric.value, method=knn.value),
@@ -98,6 +103,17 @@ def dknn(
         per_class=per_class,
         force=force,
     )
+    if dry_run:
+        from entangle_cli.commands.plan import show_plan
+        from entangle_cli.commands.plan_neighbors import plan_dknn
+
+        terminal = Terminal(quiet=quiet, verbose=verbose)
+        data = (train, calib, test or [])
+        plan = plan_dknn(
+            model, data, project=find_project(), run=run, asked=asked, terminal=terminal
+        )
+        show_plan(plan, options.chosen_format(format, json), terminal)
+        return
     dknn_and_show(
         model,
         (train, calib, test or []),
@@ -126,9 +142,11 @@ def dknn_and_show(
     from entangle_cli.commands.dknn_answer import answer, tables
     from entangle_cli.commands.dknn_figures import draw_explanations
     from entangle_cli.commands.dknn_run import run_dknn
+    from entangle_cli.commands.dknn_strips import STRIPS, strips
 
     found = run_dknn(model, data, project, run, asked, terminal)
     result = answer(found, explain=explain[0], worst=explain[1])
+    result.files[STRIPS] = strips(found, *explain)
     written = result.write(run.output)
     written += draw_explanations(found, *explain, run.output / "figures", terminal)
     for note in result.notes:

@@ -136,7 +136,7 @@ class _Work:
             prepare(self.model, dataset, self.project, self.run, resolved)
             for dataset in (train, calib, *tests)
         ]
-        stored = [activations(one, self.run, self.terminal) for one in prepared]
+        stored = [activations(one, self.run, self.terminal, notes=self.notes) for one in prepared]
         accuracy = sanity(stored[1], prepared[1], self.terminal)
         neighbors = self._searching.neighbors(stored[0], stored[1:], prepared[0].layers)
         counts = [_counts(by_layer, train_labels) for by_layer in neighbors]

@@ -70,10 +70,15 @@ def _libraries() -> list["Row"]:
     import numpy  # noqa: F401  (loads its BLAS)
     from threadpoolctl import threadpool_info
 
+    from entangle_cli.models.landlock import landlock_version
+
     rows = [_row("hdf5", h5py.version.hdf5_version)]
     for pool in threadpool_info():
         found = f"{pool.get('version') or ''} {pool.get('architecture') or ''}".strip()
         rows.append(_row(f"{pool['internal_api']} ({pool['num_threads']} threads)", found or "-"))
+    version = landlock_version()
+    confined = f"Landlock {version}" if version else "no Landlock: --sandbox has only its limits"
+    rows.append(_row("sandbox", confined))
     rows.append(_row("OPENBLAS_CORETYPE", os.environ.get("OPENBLAS_CORETYPE", "not set")))
     return rows
 

@@ -31,8 +31,12 @@ def dump(
     dtype: options.Dtype = options.Precision.float32,
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    dry_run: options.DryRun = False,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
     verbose: options.Verbose = False,
@@ -67,24 +71,33 @@ def dump(
         seed=seed,
         overwrite=overwrite,
         trust=trust,
+        sandbox=options.limits(sandbox, timeout, memory),
     )
     if INPUT in run.layers:
         raise UsageError("--layers input: the raw data is measured, not dumped; use its own file")
     terminal = Terminal(quiet=quiet, verbose=verbose)
+    if dry_run:
+        from entangle_cli.commands.plan import show_plan
+        from entangle_cli.commands.plan_measure import plan_dump
+
+        plan = plan_dump(model, data, file, project=find_project(), run=run, terminal=terminal)
+        show_plan(plan, options.chosen_format(format, json), terminal)
+        return
     run = replace(run, device=resolve_device(run.device))
     project = find_project()
     opened = open_one_model(model, project, run)
     prepared = prepare(opened, open_data(data, project, run, terminal), project, run)
     for note in prepared.notes:
         terminal.note(f"{opened.path.name}: {note}")
-    stored = activations(prepared, run, terminal, path=file)
+    notes: list[str] = []
+    stored = activations(prepared, run, terminal, path=file, notes=notes)
     accuracy = sanity(stored, prepared, terminal)
     result = Result(
         command="dump",
         rows=stored_rows(stored),
         models=[model_row(prepared, accuracy, step=None)],
         provenance=provenance(file=str(stored.path), data=described(prepared.feed.dataset)),
-        notes=list(stored.notes),
+        notes=[*notes, *(note for note in stored.notes if note not in stored.checks)],
     )
     for note in result.notes:
         terminal.warn(note)

@@ -16,6 +16,9 @@ def inspect(
         str, typer.Argument(help="Model, data, activation file or run folder; or a name.")
     ],
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
     quiet: options.Quiet = False,
@@ -28,7 +31,9 @@ def inspect(
 
     terminal = Terminal(quiet=quiet)
     project = find_project()
-    run = options.RunOptions(output=Path(), trust=trust)
+    run = options.RunOptions(
+        output=Path(), trust=trust, sandbox=options.limits(sandbox, timeout, memory)
+    )
     located = project.data_reference(what)
     if is_run(Path(located)):
         result = _run_folder(Path(located))

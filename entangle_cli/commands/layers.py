@@ -34,6 +34,9 @@ def layers(
     preprocess: options.Preprocess = None,
     device: options.Device = "cpu",
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
     quiet: options.Quiet = False,
@@ -47,7 +50,13 @@ def layers(
 
     terminal = Terminal(quiet=quiet)
     project = find_project()
-    run = options.RunOptions(output=Path(), preprocess=preprocess, device=device, trust=trust)
+    run = options.RunOptions(
+        output=Path(),
+        preprocess=preprocess,
+        device=device,
+        trust=trust,
+        sandbox=options.limits(sandbox, timeout, memory),
+    )
     opened = open_one_model(model, project, run)
     example = _example(opened, data, input_shape, project, run, terminal)
     result = Result(command="layers", rows=_rows(opened, example, only_default))

@@ -39,14 +39,49 @@ def measure(
             help="All points at once, or the mean over batches as in the papers.",
         ),
     ] = "all",
+    class_pairs: Annotated[
+        bool,
+        typer.Option("--class-pairs", help="Also every pair of classes: which mix with which."),
+    ] = False,
+    watch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Measure the checkpoints in DIR, now and as they are written; DIR/*.onnx for some "
+            "of them. Give the data only.",
+        ),
+    ] = None,
+    watch_until: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="End --watch when N checkpoints are measured."),
+    ] = None,
+    watch_idle: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="End --watch when nothing new came for so long.  [default: never]",
+        ),
+    ] = None,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="tensorboard[:DIR]|wandb[:PROJECT]|mlflow[:EXPERIMENT]",
+            help="Send the numbers to an experiment tracker as well; repeatable.",
+        ),
+    ] = None,
     preprocess: options.Preprocess = None,
     batch_size: options.BatchSize = "auto",
     device: options.Device = "cpu",
     dtype: options.Dtype = options.Precision.float32,
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    dry_run: options.DryRun = False,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
     verbose: options.Verbose = False,
@@ -57,6 +92,7 @@ def measure(
     Prints a row per layer; several checkpoints are put in the order of the steps in their names.
     """
     from entangle_cli.commands.console import Terminal
+    from entangle_cli.errors import UsageError
     from entangle_cli.measures.protocol import parse_protocol
     from entangle_cli.project import find_project
 
@@ -73,15 +109,37 @@ def measure(
         seed=seed,
         overwrite=overwrite,
         trust=trust,
+        sandbox=options.limits(sandbox, timeout, memory),
     )
-    measure_and_show(
-        sources or [],
-        project=find_project(),
-        run=run,
-        protocol=parse_protocol(protocol, temperature, metric=metric.value, seed=seed),
-        format=options.chosen_format(format, json),
-        terminal=Terminal(quiet=quiet, verbose=verbose),
-    )
+    asked = {
+        "project": find_project(),
+        "run": run,
+        "protocol": parse_protocol(protocol, temperature, metric=metric.value, seed=seed),
+        "pairs": class_pairs,
+        "log_to": log_to or [],
+        "format": options.chosen_format(format, json),
+        "terminal": Terminal(quiet=quiet, verbose=verbose),
+    }
+    if dry_run:
+        if watch is not None:
+            raise UsageError("--dry-run with --watch: what will come is unknown; give checkpoints")
+        from entangle_cli.commands.plan import show_plan
+        from entangle_cli.commands.plan_measure import plan_measure
+
+        given = {key: asked[key] for key in ("project", "run", "protocol", "terminal")}
+        show_plan(plan_measure(sources or [], **given), asked["format"], asked["terminal"])
+        return
+    if watch is None:
+        if watch_until is not None or watch_idle is not None:
+            raise UsageError("--watch-until and --watch-idle end a watch; give --watch DIR")
+        measure_and_show(sources or [], **asked)
+        return
+    from entangle_cli.commands.watch_run import watch_and_show
+    from entangle_cli.commands.watched_folder import watched_folder
+    from entangle_cli.commands.watching import Watch
+
+    wanted = Watch(watched_folder(watch), until=watch_until, idle=watch_idle)
+    watch_and_show(wanted, sources or [], **asked)
 
 
 def measure_and_show(
@@ -91,24 +149,32 @@ def measure_and_show(
     run: options.RunOptions,
     terminal: "Terminal",
     protocol: "Protocol | None" = None,
+    pairs: bool = False,
+    log_to: Sequence[str] = (),
     format: options.Format = options.Format.auto,
 ) -> None:
-    """Measure, write the files, print the result.
+    """Measure, write the files, print the result; ``pairs``: those of classes as well.
 
     Raises:
         StoppedEarly: some checkpoints could not be measured; the others were.
     """
     from entangle_cli.commands.console import show
-    from entangle_cli.commands.measuring import measure_sources
+    from entangle_cli.commands.measure_pairs import with_pairs
+    from entangle_cli.commands.measure_run import measure_sources
     from entangle_cli.commands.tables import measure_table
+    from entangle_cli.commands.trackers import Trackers
     from entangle_cli.errors import StoppedEarly
     from entangle_cli.measures.protocol import Protocol
 
-    result, failed = measure_sources(sources, project, run, protocol or Protocol(), terminal)
+    trackers = Trackers(log_to, run.output, terminal)
+    result, failed = measure_sources(
+        sources, project, run, protocol or Protocol(), terminal, pairs=pairs
+    )
     written = result.write(run.output)
+    trackers.log_all(result, sources, project, written)
     for note in result.notes:
         terminal.note(f"note: {note}")
-    show(result, format, measure_table(result))
+    show(result, format, with_pairs(measure_table(result), result))
     terminal.note(f"wrote {', '.join(str(path) for path in written)}")
     if failed:
         raise StoppedEarly(

@@ -17,6 +17,7 @@ from entangle_cli.measures.protocol import Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+    from entangle_cli.measures.class_pairs import ClassPair
     from entangle_cli.measures.temperature import Entanglement
 
 
@@ -58,11 +59,37 @@ class MeasuredLayers:
 
         A part of the file is no JSON, so one that was cut short is not believed.
         """
-        path = self._path(points, layer)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
+        self._write(self._path(points, layer), asdict(found))
 
-    def _path(self, points: Mapping[str, Any], layer: str) -> Path:
-        identity = self._common | {"points": points, "layer": layer}
+    def read_pairs(self, points: Mapping[str, Any], layer: str) -> "tuple[ClassPair, ...] | None":
+        """The pairs of classes of a layer of these points, None where they were not measured."""
+        from entangle_cli.measures.class_pairs import ClassPair
+
+        if self._fresh:
+            return None
+        try:
+            kept = json.loads(self._pairs_path(points, layer).read_text(encoding="utf-8"))
+            return tuple(ClassPair(**pair) for pair in kept["pairs"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def write_pairs(
+        self, points: Mapping[str, Any], layer: str, found: "tuple[ClassPair, ...]"
+    ) -> None:
+        """Keep the pairs of classes, as `write` keeps the layer."""
+        content = {"pairs": [asdict(pair) for pair in found]}
+        self._write(self._pairs_path(points, layer), content)
+
+    def _write(self, path: Path, content: Mapping[str, Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+    def _pairs_path(self, points: Mapping[str, Any], layer: str) -> Path:
+        from entangle_cli.measures.class_pairs import MOST_CLASSES
+
+        return self._path(points, layer, pairs_of=MOST_CLASSES)
+
+    def _path(self, points: Mapping[str, Any], layer: str, **more: Any) -> Path:
+        identity = self._common | {"points": points, "layer": layer} | more
         text = json.dumps(identity, sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"

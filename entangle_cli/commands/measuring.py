@@ -1,62 +1,47 @@
-"""What ``entangle measure`` does, without its options and its table."""
+"""The rows of ``entangle measure``: layer by layer, kept for the next run, with what failed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from itertools import chain
-from pathlib import Path
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from entangle_cli.commands.console import Terminal
-from entangle_cli.commands.folders import working_folder
+from entangle_cli.commands.measure_pairs import TABLE, pair_notes, pair_rows
 from entangle_cli.commands.measured import MeasuredLayers
 from entangle_cli.commands.options import RunOptions
-from entangle_cli.commands.preparing import (
-    INPUT,
-    Prepared,
-    activations,
-    family_preprocessing,
-    open_checkpoint,
-    open_data,
-    prepare,
-    resolve_device,
-)
-from entangle_cli.commands.provenance import described, model_row, provenance, sanity
-from entangle_cli.commands.sources import is_stored, split_sources
 from entangle_cli.errors import (
     EntangleError,
     MeasureError,
-    StoppedEarly,
-    StoreError,
     UsageError,
 )
+from entangle_cli.measures.class_pairs import class_pairs
 from entangle_cli.measures.protocol import Protocol, measure
-from entangle_cli.models.series import distinct_names, order_checkpoints
-from entangle_cli.project import Project
-from entangle_cli.results import Result, Row
+from entangle_cli.results import Result, Row, finite
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from entangle_cli.activations.file import ActivationFile
-    from entangle_cli.datasets.dataset import Dataset
+    from entangle_cli.commands.layer_points import Layers
     from entangle_cli.measures.temperature import Entanglement
 
-    # a layer's name, what determines its points (n, d), and how to get them
-    Layers = Iterable[tuple[str, Mapping[str, Any], Callable[[], np.ndarray]]]
+
+_COMPARED = ("entanglement", "snnl", "temperature", "knn_accuracy")
 
 
 class Measuring:
     """One call of ``entangle measure``: collects rows, models, notes and what failed."""
 
-    def __init__(self, run: RunOptions, protocol: Protocol, terminal: Terminal) -> None:
-        self.run, self.protocol, self.terminal = run, protocol, terminal
+    def __init__(
+        self, run: RunOptions, protocol: Protocol, terminal: Terminal, *, pairs: bool = False
+    ) -> None:
+        self.run, self.protocol, self.terminal, self.pairs = run, protocol, terminal, pairs
+        self.class_names: tuple[str, ...] | None = None
         self.result = Result(command="measure")
         self.failed: list[str] = []
         self._held: list[tuple[str, EntangleError]] = []
         # files in it are unlinked as soon as they are open, so nothing is left behind
         self.scratch = run.output
-        self._noted: dict[str, list[str]] = {}
+        self.noted: dict[str, list[str]] = {}
 
     def add_rows(
         self, layers: "Layers", labels: "np.ndarray", model: str, step: int | None = None
@@ -72,7 +57,8 @@ class Measuring:
             device=self.run.device,
             fresh=self.run.overwrite,
         )
-        for name, identity, read in layers:
+        for name, identity, uncached in layers:
+            read = cache(uncached)
             found = kept.read(identity, name)
             try:
                 if found is None:
@@ -82,10 +68,34 @@ class Measuring:
                 self.fail(f"{model}, layer {name}", error)
                 continue
             self._say_held()
-            self.result.rows.append({"model": model, "step": step, "layer": name} | _row(found))
-            for note in found.notes:
-                self._noted.setdefault(note, []).append(name if step is None else f"{name}@{step}")
+            of = {"model": model, "step": step, "layer": name}
+            self.result.rows.append(of | _row(found))
+            notes = list(found.notes)
+            if self.pairs:
+                notes += self._add_pairs(kept, identity, read, labels, of)
+            for note in notes:
+                self.noted.setdefault(note, []).append(name if step is None else f"{name}@{step}")
             self.terminal.advance()
+
+    def _add_pairs(
+        self,
+        kept: MeasuredLayers,
+        identity: Mapping[str, Any],
+        read: "Callable[[], np.ndarray]",
+        labels: "np.ndarray",
+        of: Row,
+    ) -> list[str]:
+        """Append a layer's row per pair of classes; returns what is missing."""
+        pairs = kept.read_pairs(identity, of["layer"])
+        if pairs is None:
+            run = self.run
+            pairs = class_pairs(
+                read(), labels, self.protocol, device=run.device, scratch=self.scratch
+            )
+            kept.write_pairs(identity, of["layer"], pairs)
+        rows = pair_rows(pairs, self.class_names, of)
+        self.result.tables.setdefault(TABLE, []).extend(rows)
+        return pair_notes(pairs, labels, self.class_names)
 
     def _measure(self, points: "np.ndarray", labels: "np.ndarray") -> "Entanglement":
         return measure(points, labels, self.protocol, device=self.run.device, scratch=self.scratch)
@@ -119,139 +129,21 @@ class Measuring:
         self._say_held()
         if not self.result.rows:
             raise UsageError(f"none of {len(self.failed)} was measured; each is named above")
-        for note, places in self._noted.items():
+        for note, places in self.noted.items():
             shown = ", ".join(places[:6]) + f" and {len(places) - 6} more" * (len(places) > 6)
             self.result.notes.append(f"{shown}: {note}")
+        self.result.files["metrics.json"] = _metrics(self.result.rows)
         return self.result
+
+
+def _metrics(rows: Sequence[Row]) -> str:
+    """The last checkpoint's numbers as a tree by layer, as DVC and its like compare them."""
+    last = {row["layer"]: {key: row[key] for key in _COMPARED} for row in rows}
+    return json.dumps(finite(last), indent=1) + "\n"
 
 
 def _about(what: str, error: EntangleError) -> str:
     return str(error) if what in str(error) else f"{what}: {error}"
-
-
-def measure_sources(
-    sources: Sequence[str],
-    project: Project,
-    run: RunOptions,
-    protocol: Protocol,
-    terminal: Terminal,
-) -> tuple[Result, list[str]]:
-    """Measure what the command line names; returns the result and what failed.
-
-    Raises:
-        EntangleError: nothing could be measured.
-    """
-    run = replace(run, device=resolve_device(run.device))
-    models, data = split_sources(sources, project)
-    measuring = Measuring(run, protocol, terminal)
-    measuring.result.provenance = provenance(protocol=protocol.to_json(), seed=run.seed)
-    with working_folder(run.output):
-        _measure(measuring, models, data, project)
-        return measuring.finish(), measuring.failed
-
-
-def _measure(measuring: Measuring, models: Sequence[Path], data: str, project: Project) -> None:
-    if not models and is_stored(data):
-        _measure_stored(measuring, Path(data))
-        return
-    dataset = open_data(data, project, measuring.run, measuring.terminal)
-    measuring.result.provenance["data"] = described(dataset)
-    if models:
-        _measure_checkpoints(measuring, models, dataset, project)
-    else:
-        _measure_data(measuring, dataset)
-
-
-def _measure_stored(measuring: Measuring, path: Path) -> None:
-    from entangle_cli.activations.file import ActivationFile
-
-    stored = ActivationFile.open(path)
-    if not stored.complete:
-        raise StoreError(
-            f"{path}: incomplete, {stored.rows} of {stored.total_rows} samples; run the command "
-            "that writes it again, it goes on where it stopped"
-        )
-    measuring.terminal.start(f"measuring {path.name}", len(stored.layers))
-    layers = _stored_layers(stored, [layer.name for layer in stored.layers])
-    measuring.add_rows(layers, every_label(stored.labels, path.name), path.name)
-    measuring.terminal.finish()
-
-
-def _measure_data(measuring: Measuring, dataset: "Dataset") -> None:
-    labels = every_label(dataset.labels, dataset.name)
-    measuring.terminal.start(f"measuring {dataset.name}", 1)
-    measuring.add_rows(_input_layer(measuring, dataset), labels, dataset.name)
-    measuring.terminal.finish()
-
-
-def _input_layer(measuring: Measuring, dataset: "Dataset") -> "Layers":
-    from entangle_cli.datasets.points import raw_points
-
-    identity = {"data_fingerprint": dataset.fingerprint}
-    return [(INPUT, identity, partial(raw_points, dataset, scratch=measuring.scratch))]
-
-
-def _stored_layers(stored: "ActivationFile", names: Iterable[str]) -> "Layers":
-    return [(name, stored.identity, partial(stored.points, name)) for name in names]
-
-
-def every_label(labels: "np.ndarray | None", name: str) -> "np.ndarray":
-    """The labels of a set in which every sample has one.
-
-    Raises:
-        MeasureError: some or all samples have none; -1 is no class.
-    """
-    missing = 0 if labels is None else int((labels < 0).sum())
-    if labels is None or missing == len(labels):
-        raise MeasureError(
-            f"{name}: has no labels, which entanglement is about; give class folders, or an "
-            "archive with labels"
-        )
-    if missing:
-        raise MeasureError(
-            f"{name}: {missing} of {len(labels)} samples have no label; leave them out"
-        )
-    return labels
-
-
-def _measure_checkpoints(
-    measuring: Measuring, paths: Sequence[Path], dataset: "Dataset", project: Project
-) -> None:
-    every_label(dataset.labels, dataset.name)
-    checkpoints = order_checkpoints(paths)
-    names = distinct_names([checkpoint.path for checkpoint in checkpoints])
-    preprocessing = family_preprocessing(checkpoints, dataset, project, measuring.run)
-    for checkpoint, name in zip(checkpoints, names, strict=True):
-        try:
-            model = open_checkpoint(checkpoint, measuring.run)
-            known = preprocessing.get(checkpoint.family)
-            prepared = prepare(model, dataset, project, measuring.run, known)
-            _measure_checkpoint(measuring, name, checkpoint.step, prepared)
-        except StoppedEarly:
-            raise
-        except EntangleError as error:
-            measuring.fail(name, error)
-
-
-def _measure_checkpoint(
-    measuring: Measuring, name: str, step: int | None, prepared: Prepared
-) -> None:
-    dataset = prepared.feed.dataset
-    for note in prepared.notes:
-        measuring.terminal.note(f"{name}: {note}")
-    layers: Layers = []
-    if INPUT in measuring.run.layers:
-        layers = _input_layer(measuring, dataset)
-    accuracy = None
-    if prepared.layers:
-        stored = activations(prepared, measuring.run, measuring.terminal)
-        accuracy = sanity(stored, prepared, measuring.terminal)
-        layers = chain(layers, _stored_layers(stored, prepared.layers))
-    measuring.result.models.append(model_row(prepared, accuracy, step) | {"model": name})
-    layers_to_do = len(prepared.layers) + (INPUT in measuring.run.layers)
-    measuring.terminal.start(f"measuring {name}", layers_to_do)
-    measuring.add_rows(layers, dataset.labels, name, step)
-    measuring.terminal.finish()
 
 
 def _row(found: Any) -> Row:

@@ -88,8 +88,12 @@ def ood(
     device: options.Device = "cpu",
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    dry_run: options.DryRun = False,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
     verbose: options.Verbose = False,
@@ -122,6 +126,7 @@ def ood(
         seed=seed,
         overwrite=overwrite,
         trust=trust,
+        sandbox=options.limits(sandbox, timeout, memory),
     )
     asked = OODOptions(
         detectors=tuple(name for text in detectors or () for name in text.split(",") if name),
@@ -131,6 +136,15 @@ def ood(
         resamples=resamples,
         force=force,
     )
+    if dry_run:
+        from entangle_cli.commands.plan import show_plan
+        from entangle_cli.commands.plan_neighbors import plan_ood
+
+        terminal = Terminal(quiet=quiet, verbose=verbose)
+        data = ood_data(inside, outside or [], train, calib, project)
+        plan = plan_ood(model, data, project=project, run=run, asked=asked, terminal=terminal)
+        show_plan(plan, options.chosen_format(format, json), terminal)
+        return
     ood_and_show(
         model,
         ood_data(inside, outside or [], train, calib, project),
@@ -166,7 +180,7 @@ def ood_and_show(
     from entangle_cli.commands.ood_run import run_ood
 
     found = run_ood(model, data, project, run, asked, terminal)
-    result = answer(found, resamples=asked.resamples, seed=run.seed)
+    result = answer(found, resamples=asked.resamples, seed=run.seed, progress=terminal)
     written = result.write(run.output)
     written.append(write_fitted(found, run.output, reduce=run.reduce))
     for note in result.notes:

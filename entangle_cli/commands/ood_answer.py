@@ -11,6 +11,7 @@ from entangle_cli.commands.tables import new_table, number, percent, plain_text
 from entangle_cli.measures.bootstrap import bootstrap_intervals
 from entangle_cli.measures.detection import detection
 from entangle_cli.measures.ood.fitting import Key, column_name
+from entangle_cli.progress import Progress, silent
 from entangle_cli.results import Result, Row
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ MEAN = "mean"
 _SHOWN = 40
 
 
-def answer(found: OODFound, *, resamples: int, seed: int) -> Result:
+def answer(found: OODFound, *, resamples: int, seed: int, progress: Progress = silent) -> Result:
     """Everything that is written or printed as JSON and CSV; the best mean AUROC comes first."""
     result = Result(command="ood", models=[found.model], provenance=dict(found.provenance))
     result.notes = list(dict.fromkeys(found.notes))
     by_key: dict[Key, list[Row]] = {one.key: [] for one in found.fitted}
     for outside in found.outside:
-        for key, row in _rows(found, outside, resamples, seed).items():
+        for key, row in _rows(found, outside, resamples, seed, progress).items():
             by_key[key].append(row)
     if len(found.outside) > 1:
         for rows in by_key.values():
@@ -41,13 +42,16 @@ def answer(found: OODFound, *, resamples: int, seed: int) -> Result:
     return result
 
 
-def _rows(found: OODFound, outside: ScoredSet, resamples: int, seed: int) -> dict[Key, Row]:
+def _rows(
+    found: OODFound, outside: ScoredSet, resamples: int, seed: int, progress: Progress
+) -> dict[Key, Row]:
     inside = found.inside
     both = [key for key in inside.scores if key in outside.scores]
     intervals = bootstrap_intervals(
         {key: inside.scores[key] for key in both},
         {key: outside.scores[key] for key in both},
         samples=resamples,
+        progress=progress,
         seed=seed,
     )
     rows = {}

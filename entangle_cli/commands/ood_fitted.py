@@ -7,6 +7,8 @@ Neighbors are looked for among the training activations, which stay where the ru
 import json
 import os
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -16,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from entangle_cli.commands.ood_evidence import Penultimate
 from entangle_cli.commands.ood_found import OODFound
 from entangle_cli.errors import MeasureError, UsageError
+from entangle_cli.library.evidence import Penultimate
 from entangle_cli.measures.ood.fitting import FittedDetector
 from entangle_cli.measures.ood.state import from_state, to_state
+from entangle_cli.results import replace_whole
 
 FILE_NAME = "fitted.npz"
 _VERSION = 1
@@ -33,6 +36,10 @@ _DAMAGE = (
     TypeError,
     AttributeError,
     RuntimeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    tokenize.TokenError,
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
@@ -91,18 +98,15 @@ def write_fitted(found: OODFound, folder: Path, *, reduce: str) -> Path:
         "detectors": [to_state(one, arrays) for one in found.fitted if one.detector is not None],
         "class_names": _class_names(found),
     }
-    path = folder / FILE_NAME
-    temporary = path.with_name(f"{FILE_NAME}.{os.getpid()}.tmp")
     named = {f"array_{number}": array for number, array in enumerate(arrays)}
-    try:
-        with open(temporary, "wb") as file:
+
+    def write(path: Path) -> None:
+        with open(path, "wb") as file:
             np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+
+    return replace_whole(folder / FILE_NAME, write)
 
 
 def read_fitted(folder: Path) -> FittedRun:
@@ -118,7 +122,9 @@ def read_fitted(folder: Path) -> FittedRun:
         raise UsageError(f"{path}: not a whole {FILE_NAME}; run entangle ood again")
     try:
         _check_sums(path)
-        with np.load(path, allow_pickle=False) as stored:
+        with warnings.catch_warnings(), np.load(path, allow_pickle=False) as stored:
+            # numpy remarks on odd headers, and reads them
+            warnings.simplefilter("ignore")
             header = json.loads(bytes(stored["header"]))
             arrays = [stored[f"array_{number}"] for number in range(len(stored.files) - 1)]
         if header["version"] != _VERSION:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from entangle_cli.activations.file import ActivationFile
-from entangle_cli.commands.ood_evidence import Penultimate
 from entangle_cli.commands.preparing import Prepared
 from entangle_cli.commands.searching import SearchOptions
+from entangle_cli.library.evidence import Penultimate
 from entangle_cli.measures.ood.fitting import FittedDetector, Key
 from entangle_cli.results import Row
 

@@ -9,16 +9,8 @@ from entangle_cli.commands.console import Terminal
 from entangle_cli.commands.dknn_data import check_overlap, known_labels
 from entangle_cli.commands.ood_answer import MEAN
 from entangle_cli.commands.ood_data import OODData, has_labels, reachable_neighbors, shared_notes
-from entangle_cli.commands.ood_evidence import (
-    NeighborsOf,
-    Penultimate,
-    by_least_squares,
-    evidence,
-    from_file,
-    metrics_needed,
-    near_training,
-)
 from entangle_cli.commands.ood_found import OODFound, OODOptions, ScoredSet
+from entangle_cli.commands.ood_neighbors import metrics_needed, near_training
 from entangle_cli.commands.options import RunOptions
 from entangle_cli.commands.preparing import (
     EXAMPLE_ROWS,
@@ -35,6 +27,13 @@ from entangle_cli.commands.searching import Searching
 from entangle_cli.commands.set_names import told_apart
 from entangle_cli.commands.sources import choose_checkpoint
 from entangle_cli.errors import UsageError
+from entangle_cli.library.evidence import (
+    NeighborsOf,
+    Penultimate,
+    by_least_squares,
+    evidence,
+    from_file,
+)
 from entangle_cli.measures.ood.catalogue import choose_methods
 from entangle_cli.measures.ood.evidence import Evidence, Known
 from entangle_cli.measures.ood.fitting import fit_detectors, score_inputs
@@ -134,7 +133,8 @@ class _Work:
 
         def stored(dataset: "Dataset") -> ActivationFile:
             one = prepare(self.model, dataset, self.project, self.run, resolved)
-            return activations(replace(one, layers=wanted), self.run, self.terminal)
+            one = replace(one, layers=wanted)
+            return activations(one, self.run, self.terminal, notes=self.notes)
 
         files = [stored(dataset) for dataset in tests]
         train_file, calib_file = (None if d is None else stored(d) for d in (train, calib))
@@ -146,8 +146,7 @@ class _Work:
         known, sets = self._evidence(
             methods, layers, penultimate, (train, calib, *tests), (train_file, calib_file, *files)
         )
-        self.terminal.note(f"fitting {len(methods)} detectors")
-        fitted = fit_detectors(methods, known, layers, keep=self.asked.keep)
+        fitted = fit_detectors(methods, known, layers, keep=self.asked.keep, progress=self.terminal)
         # only now: stored activations go by the name that a set has in any company
         names = told_apart(tests, taken=(MEAN,))
         scored = [

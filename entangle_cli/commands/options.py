@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from entangle_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from entangle_cli.models.confinement import Limits
 
 
 class Metric(StrEnum):
@@ -113,12 +116,45 @@ Seed = Annotated[
 Dtype = Annotated[Precision, typer.Option("--dtype", help="Number type of stored activations.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object (= --format json).")]
 FormatOption = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would be done, its size and about its time; write nothing.",
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start again instead of resuming or reusing.")
 ]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Skip the safety gate for a TorchScript file you made yourself."),
+]
+Sandbox = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox",
+        help="Open and run the model in a process that can neither write, start programs nor "
+        "connect; slower, on the CPU only.",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        min=0.1,
+        metavar="SECONDS",
+        help="Most time for one call of the model; implies --sandbox.  [default: 600 in a sandbox]",
+    ),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--memory",
+        min=0.1,
+        metavar="GIB",
+        help="Most memory for the model; implies --sandbox.  [default: the machine's]",
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors on stderr.")]
@@ -140,6 +176,19 @@ class RunOptions:
     seed: int = 0
     overwrite: bool = False
     trust: bool = False
+    sandbox: "Limits | None" = None
+
+
+def limits(sandbox: bool, timeout: float | None, memory: float | None) -> "Limits | None":
+    """The limits of a sandbox, None where none is asked for."""
+    if not sandbox and timeout is None and memory is None:
+        return None
+    from entangle_cli.models.confinement import Limits
+
+    given: dict[str, Any] = {} if timeout is None else {"seconds": timeout}
+    if memory is not None:
+        given["memory"] = int(memory * 2**30)
+    return Limits(**given)
 
 
 def parse_batch_size(text: str) -> int | None:

@@ -73,7 +73,8 @@ def open_one_model(reference: str, project: Project, run: RunOptions) -> "Model"
     paths = project.model_paths(reference)
     if len(paths) != 1:
         raise UsageError(f"{reference}: stands for {len(paths)} model files; give one")
-    return open_model(paths[0], device=resolve_device(run.device), trust=run.trust)
+    device = resolve_device(run.device)
+    return open_model(paths[0], device=device, trust=run.trust, sandbox=run.sandbox)
 
 
 def open_data(reference: str, project: Project, run: RunOptions, terminal: Terminal) -> "Dataset":
@@ -108,7 +109,7 @@ def open_checkpoint(checkpoint: Checkpoint, run: RunOptions) -> "Model":
     """The model behind one checkpoint, on the device that was asked for."""
     from entangle_cli.models.opening import open_model
 
-    return open_model(checkpoint.path, device=run.device, trust=run.trust)
+    return open_model(checkpoint.path, device=run.device, trust=run.trust, sandbox=run.sandbox)
 
 
 def prepare(
@@ -187,12 +188,20 @@ def resolve(model: "Model", dataset: "Dataset", project: Project, run: RunOption
 
 
 def activations(
-    prepared: Prepared, run: RunOptions, terminal: Terminal, path: Path | None = None
+    prepared: Prepared,
+    run: RunOptions,
+    terminal: Terminal,
+    path: Path | None = None,
+    *,
+    notes: list[str] | None = None,
 ) -> "ActivationFile":
-    """The stored activations of a prepared model: computed, resumed or found complete."""
+    """The stored activations of a prepared model: computed, resumed or found complete.
+
+    What the checks found goes to ``notes``, or is said where there are none.
+    """
     from entangle_cli.activations.dump import dump
 
-    return dump(
+    stored = dump(
         prepared.model,
         prepared.feed,
         path or default_path(prepared, run),
@@ -203,6 +212,14 @@ def activations(
         progress=terminal,
         overwrite=run.overwrite,
     )
+    found = [f"{prepared.model.path.name}: {check}" for check in stored.checks]
+    copies = prepared.feed.duplicates.note(prepared.feed.dataset.name)
+    for note in [*found, *([copies] if copies else [])]:
+        if notes is None:
+            terminal.warn(note)
+        elif note not in notes:
+            notes.append(note)
+    return stored
 
 
 def default_path(prepared: Prepared, run: RunOptions) -> Path:

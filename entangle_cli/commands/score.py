@@ -53,6 +53,9 @@ def score(
     device: options.Device = "cpu",
     limit: options.Limit = None,
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -76,6 +79,7 @@ def score(
         device=device,
         limit=limit,
         trust=trust,
+        sandbox=options.limits(sandbox, timeout, memory),
     )
     judged = run_score(
         model,

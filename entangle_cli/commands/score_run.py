@@ -11,8 +11,8 @@ import numpy as np
 
 from entangle_cli.activations.file import ActivationFile
 from entangle_cli.commands.console import Terminal
-from entangle_cli.commands.ood_evidence import evidence, metrics_needed, near_training
 from entangle_cli.commands.ood_fitted import FittedRun
+from entangle_cli.commands.ood_neighbors import metrics_needed, near_training
 from entangle_cli.commands.options import RunOptions
 from entangle_cli.commands.preparing import (
     Prepared,
@@ -23,6 +23,7 @@ from entangle_cli.commands.preparing import (
 )
 from entangle_cli.commands.searching import Searching, SearchOptions
 from entangle_cli.errors import UsageError
+from entangle_cli.library.evidence import evidence
 from entangle_cli.measures.ood.catalogue import METHODS, choose_methods
 from entangle_cli.measures.ood.evidence import Evidence
 from entangle_cli.measures.ood.fitting import (

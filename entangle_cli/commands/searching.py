@@ -18,6 +18,9 @@ from entangle_cli.results import Row
 if TYPE_CHECKING:
     from entangle_cli.neighbors.interface import NeighborIndex
 
+# how notes on what everybody takes for granted begin
+_EXPECTED = "exact"
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -51,11 +54,14 @@ class Searching:
                 kept = self._store.read(identity)
                 if kept is None:
                     index = index or self._index(train, layer, queries, notes)
-                    kept = self._query(index, train, other, layer)
-                    self._store.write(identity, kept)
-                by_layer[layer] = kept
+                    by_layer[layer] = self._query(index, train, other, layer)
+                    told = [n for n in dict.fromkeys(notes) if not n.startswith(_EXPECTED)]
+                    self._store.write(identity, by_layer[layer], told)
+                else:
+                    by_layer[layer], told = kept
+                    notes += told
                 self.terminal.advance()
-            self._note(layer, notes)
+            self._note(layer, list(dict.fromkeys(notes)))
         self.terminal.finish()
         self._note_missing(found)
         return found
@@ -86,7 +92,7 @@ class Searching:
     def _note(self, layer: str, texts: Sequence[str]) -> None:
         """Say what matters; that a search is exact is what everybody expects."""
         for text in texts:
-            if text.startswith("exact"):
+            if text.startswith(_EXPECTED):
                 self.terminal.detail(f"layer {layer}: {text}")
             else:
                 self.notes.append(f"layer {layer}: {text}")

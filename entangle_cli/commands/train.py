@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from entangle_cli.commands import options
+from entangle_cli.errors import UsageError
 
 
 class Network(StrEnum):
@@ -54,6 +55,14 @@ def train(
             "distance, or a number.",
         ),
     ] = "minimum",
+    initial_temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--initial-temperature",
+            metavar="T",
+            help="Where learned temperatures begin. Default: by each layer's distances.",
+        ),
+    ] = None,
     metric: options.MetricOption = options.Metric.euclidean,
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the optimizer.")] = 1000,
     batch_size: Annotated[
@@ -89,6 +98,8 @@ def train(
     from entangle_cli.training.settings import TrainingSettings
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
+    if initial_temperature is not None and temperature != "learned":
+        raise UsageError(f"--initial-temperature with --temperature {temperature}; give learned")
     settings = TrainingSettings(
         steps=steps,
         batch_size=batch_size,
@@ -97,6 +108,7 @@ def train(
         layers=tuple(layers or ()),
         temperature=parse_temperature(temperature),
         metric=metric.value,
+        initial_temperature=initial_temperature,
         seed=seed,
     )
     run = options.RunOptions(

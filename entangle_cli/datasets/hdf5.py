@@ -20,12 +20,15 @@ from entangle_cli.datasets.dataset import Dataset
 from entangle_cli.datasets.fingerprint import file_digest
 from entangle_cli.datasets.labels import class_names_from, read_labels
 from entangle_cli.datasets.reference import Reference, choose_split, is_split_name
+from entangle_cli.datasets.rehearsal import rehearsed
 from entangle_cli.errors import DataError
 from entangle_cli.text import suggestion
 
 # deflate, shuffle, fletcher32, szip, nbit, scale-offset, lzf: all part of h5py itself
 _FILTERS = (1, 2, 3, 4, 5, 6, 32000)
 _KEY_LIMIT = 10_000
+# what reading names and labels may take
+SECONDS, BYTES_PER_SECOND = 30, 10 * 2**20
 _ATTRIBUTE = "class_names"
 _OWN_FORMAT = "entangle-activations"
 
@@ -55,20 +58,27 @@ def read_hdf5(reference: Reference) -> Dataset:
         DataError: damaged, pointing outside itself, or without samples at the place given.
     """
     path = reference.path
+    seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
+    # the HDF5 library may crash or go round in circles on a damaged file
+    trouble = rehearsed(lambda: _read(reference, h5py.File(path, "r"), ""), seconds)
+    if trouble is not None:
+        raise DataError(f"{path}: cannot be read as HDF5 ({trouble}), it is damaged; get it again")
     try:
-        return _read(reference, h5py.File(path, "r"))
+        chosen, columns = _read(reference, h5py.File(path, "r"), file_digest(path))
+        return dataset_of(chosen, columns, "hdf5")
     # h5py raises these for damage it meets while walking and reading
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0].strip("'\"") if str(error) else "damaged"
         raise DataError(f"{path}: cannot be read as HDF5 ({reason}); check the file") from None
 
 
-def _read(reference: Reference, file: h5py.File) -> Dataset:
+def _read(reference: Reference, file: h5py.File, digest: str) -> tuple[Reference, Columns]:
+    """All but the samples themselves."""
     where = file[_checked(file, reference)]
     if isinstance(where, h5py.Dataset):
         if reference.split is not None:
             choose_split(reference.split, (), reference)
-        return _one(reference, where)
+        return reference, _one(reference, where, digest)
     if file.attrs.get("format") == _OWN_FORMAT and reference.inside is None:
         raise DataError(
             f"{reference.path}: stored activations, not a data set; add ::layer/points to use one"
@@ -86,12 +96,11 @@ def _read(reference: Reference, file: h5py.File) -> Dataset:
         class_names = class_names or class_names_from(stored, labels)
     class_names = class_names or _names_attribute(where, labels)
     notes += roles.notes if roles.labels else (*roles.notes, "no labels")
-    columns = Columns(inputs, file_digest(reference.path), labels, class_names, notes)
-    split = chosen.split or roles.split
-    return dataset_of(Reference(reference.path, reference.inside, split), columns, "hdf5")
+    columns = Columns(inputs, digest, labels, class_names, notes)
+    return Reference(reference.path, reference.inside, chosen.split or roles.split), columns
 
 
-def _one(reference: Reference, dataset: h5py.Dataset) -> Dataset:
+def _one(reference: Reference, dataset: h5py.Dataset, digest: str) -> Columns:
     """One data set of the file, with the nearest labels: beside it or in a group above."""
     if dataset.ndim == 0:
         raise DataError(f"{reference}: a single value; give one row per sample")
@@ -109,10 +118,7 @@ def _one(reference: Reference, dataset: h5py.Dataset) -> Dataset:
         group = group.parent
     stem = dataset.name.rpartition("/")[2]
     key = "images" if stem.lower() == "images" else "x"
-    columns = Columns(
-        {key: _Slices(dataset)}, file_digest(reference.path), labels, class_names, notes
-    )
-    return dataset_of(reference, columns, "hdf5")
+    return Columns({key: _Slices(dataset)}, digest, labels, class_names, notes)
 
 
 def _checked(file: h5py.File, reference: Reference) -> str:

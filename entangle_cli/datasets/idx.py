@@ -26,6 +26,7 @@ from entangle_cli.datasets.signature import is_idx, read_head, regular_file
 from entangle_cli.errors import DataError
 
 UNPACKED_LIMIT = 8 * 2**30
+_PIECE = 1 << 24
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _IMAGES = re.compile(r"(?P<set>.*?)[-_.]?images[-_.]idx\d[-_.]ubyte(\.gz)?$", re.IGNORECASE)
@@ -98,7 +99,11 @@ def read_idx_array(path: Path) -> np.ndarray | RowsOnDisk:
 def _gunzip(path: Path, n: int) -> bytes:
     try:
         with gzip.open(path, "rb") as stream:
-            return stream.read(n)
+            # in pieces: what the header promises is not set aside before it has come
+            data = bytearray()
+            while len(data) < n and (piece := stream.read(min(n - len(data), _PIECE))):
+                data += piece
+            return bytes(data)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: damaged gzip data ({error}); get the file again") from None
 

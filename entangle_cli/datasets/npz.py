@@ -7,7 +7,6 @@ compressed ones are unpacked once.
 import io
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,9 @@ from entangle_cli.datasets.labels import class_names_from, read_labels
 from entangle_cli.datasets.npy import read_header
 from entangle_cli.datasets.reference import Reference, no_inside
 from entangle_cli.datasets.rows import RowsOnDisk
-from entangle_cli.datasets.trees import checked_members, member_bytes, open_zip
+from entangle_cli.datasets.trees import ZIP_DAMAGE, checked_members, member_bytes, open_zip
 from entangle_cli.errors import DataError
 
-_READING = (OSError, EOFError, NotImplementedError, ValueError)
 UNPACKED_LIMIT = 16 * 2**30
 
 
@@ -77,7 +75,7 @@ def _array(
     try:
         with archive.open(member) as stream:
             head = io.BytesIO(stream.read(2**16))
-    except (zipfile.BadZipFile, zlib.error, *_READING) as error:
+    except ZIP_DAMAGE as error:
         raise DataError(f"{where}: damaged ({error}); save the file again") from None
     shape, fortran, dtype, offset = read_header(head, member.file_size, where)
     if member.compress_type == zipfile.ZIP_STORED and shape and not fortran:

@@ -6,6 +6,7 @@ not exist here.
 
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -20,6 +21,19 @@ from entangle_cli.text import suggestion
 
 MEMBER_LIMIT = 512 * 2**20
 _FILE_LIMIT = 20_000_000
+# what Python's reader raises for damaged archives; RuntimeError: a member that is encrypted
+ZIP_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    IndexError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     """
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except ZIP_DAMAGE as error:
         raise DataError(f"{path}: a damaged .zip file ({error}); get it again") from None
 
 
@@ -128,7 +142,7 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
         if name in seen:
             raise DataError(f"{path}: holds {name!r} twice; remove one of them")
         seen.add(name)
-        if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+        if not name or name.startswith("/") or ".." in name.split("/") or "\\" in name:
             raise DataError(f"{path}: member {name!r} leaves the archive; make the archive again")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise DataError(f"{path}: member {name!r} is a link; pack the file itself")
@@ -150,7 +164,7 @@ def member_bytes(
         raise DataError(f"{where}: larger than {limit // 2**20} MiB; unpack the archive first")
     try:
         return archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except ZIP_DAMAGE as error:
         raise DataError(f"{where}: damaged ({error}); get the archive again") from None
 
 

@@ -52,6 +52,7 @@ def bootstrap_intervals(
     samples: int = SAMPLES,
     level: float = 0.95,
     seed: int,
+    progress: Progress = silent,
 ) -> dict[Key, Interval]:
     """``(low, high)`` of the AUROC of every detector: `intervals` of `resampled_aurocs`.
 
@@ -59,7 +60,10 @@ def bootstrap_intervals(
         MeasureError: as these two.
     """
     _require_level(level, samples)
-    return intervals(resampled_aurocs(inside, outside, samples=samples, seed=seed), level=level)
+    return intervals(
+        resampled_aurocs(inside, outside, samples=samples, seed=seed, progress=progress),
+        level=level,
+    )
 
 
 def resampled_aurocs(

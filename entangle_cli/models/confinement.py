@@ -1,72 +1,146 @@
-"""A function of ours called on a stranger's file in a child process that can do little else.
+"""Code of ours that works on a stranger's file, in a child process that can do little else.
 
-The child confines itself before it imports anything that reads the file, so that every thread it
-ever starts is confined. What holds it, each layer by itself:
+The child confines itself before it imports anything that has threads (`child`), so that every
+thread it ever starts is confined. What holds it, each layer by itself:
 
-* Landlock (Linux 5.13 or later): it may read the files it was given, the interpreter and the
-  libraries, and nothing else; it writes, creates, removes and executes nothing, and from version 4
-  on opens no TCP connection, from version 6 on signals no other process;
+* Landlock (`landlock`): it reads what it was given and its libraries, and writes nothing;
 * limits: private memory (``RLIMIT_DATA``), files of no length (``RLIMIT_FSIZE``), no core dumps;
-* time: the parent kills the child's whole session when the time is up;
-* little to find: the child has few environment variables, and its answer is JSON of bounded
-  length, never a pickle.
+* time: the parent kills the child's whole session when the time for an answer is up;
+* little to find: the child has few environment variables, and its answers are numbers and text
+  of bounded length (`channel`), never a pickle.
 
 Not held: reading what lies on ``sys.path``, UDP and other sockets, processor time within the time
-limit, and faults of the kernel. Landlock and CUDA have not been tried together: the child would
-need to write to ``/dev/nvidia*``. No command uses this yet.
+limit, and faults of the kernel.
 """
 
-import ctypes
+import contextlib
 import importlib
 import json
 import os
-import resource
-import select
 import signal
-import struct
+import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import entangle_cli
 from entangle_cli.errors import EntangleError, ModelError
+from entangle_cli.models.channel import Channel, ChannelClosed, NoAnswer, Nonsense
+from entangle_cli.models.landlock import landlock_version, machine_memory
 from entangle_cli.text import plain
 
-# system calls, of one number on all machines that Linux was ported to since 2011
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_VERSION_FLAG, _PATH_BENEATH, _NO_NEW_PRIVILEGES = 1, 1, 38
-_READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
-# rights over files by the version that introduced them: 1, 2 (move), 3 (truncate), 5 (ioctl)
-_RIGHTS = ((5, (1 << 16) - 1), (3, (1 << 15) - 1), (2, (1 << 14) - 1), (1, (1 << 13) - 1))
-_TCP, _SCOPED = 0b11, 0b11
+__all__ = ["Confined", "Limits", "call_confined", "landlock_version"]
 
-_ANSWER_LIMIT = 64 * 2**20
-_READABLE = (
-    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
-    "/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/proc/meminfo", "/proc/self",
-    "/sys/devices/system", "/dev/null", "/dev/urandom",
+FAILURES = (EntangleError, OSError, RuntimeError, ValueError, TypeError, KeyError)
+"""What a function that reads a stranger's file may raise; anything else ends the child."""
+
+_ENVIRONMENT = (
+    "PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "LD_LIBRARY_PATH",
+    "TORCH_CPP_LOG_LEVEL",
 )  # fmt: skip
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "LD_LIBRARY_PATH")
-_FAILURES = (EntangleError, OSError, MemoryError, RuntimeError, ValueError, TypeError, KeyError)
+_SERVE = "import sys; from entangle_cli.models.child import serve; serve(int(sys.argv[1]))"
+_HOME = Path(entangle_cli.__file__).resolve().parent
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use: wall-clock seconds, and bytes of private memory."""
+    """What a child may use: wall-clock seconds for an answer, and bytes of private memory."""
 
     seconds: float = 600.0
-    memory: int = 8 * 2**30
+    memory: int = field(default_factory=machine_memory)
 
 
-def landlock_version() -> int:
-    """The version of Landlock that this kernel has, 0 for none; then the limits alone hold."""
-    if not sys.platform.startswith("linux"):
-        return 0
-    return max(0, _system_call(_CREATE_RULESET, None, 0, _VERSION_FLAG))
+class Confined:
+    """A child that runs ``module:function(channel, **arguments)``.
+
+    ``readable`` are the files and folders that it may read beside its libraries. It ends with this
+    object, and with this process.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        arguments: Mapping[str, Any],
+        *,
+        readable: Sequence[Path],
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        here, there = socket.socketpair()
+        # what is imported from the current folder by accident would be readable there
+        path = [place for place in sys.path if place and place != os.getcwd()]
+        environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
+        with there:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _SERVE, str(there.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[there.fileno()],
+                env={**environment, "PYTHONPATH": os.pathsep.join([*path, str(_HOME.parent)])},
+                start_new_session=True,
+            )
+        self._process = process
+        self._channel = Channel(here, largest=self.limits.memory)
+        self.close = weakref.finalize(self, _end, process, self._channel)
+        setup = {
+            "target": target,
+            "arguments": dict(arguments),
+            "readable": [str(_HOME), *(os.path.abspath(place) for place in readable)],
+            "memory": self.limits.memory,
+            "path": path,
+        }
+        self.wait(self.limits.seconds)
+        # short enough for the pipe, so that nobody waits for a child that does not read
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(json.dumps(setup).encode())
+
+    def wait(self, seconds: float) -> None:
+        """From now on, give it so much time."""
+        self._given, self._until = seconds, time.monotonic() + seconds
+
+    def send(self, message: Any) -> None:
+        """Ask something.
+
+        Raises:
+            ModelError: the child is gone, or does not listen within the time of the limits.
+        """
+        self.wait(self.limits.seconds)
+        with self._explained():
+            self._channel.send(message, until=self._until)
+
+    def receive(self) -> Any:
+        """The next part of the answer, before the time since the last `send` or `wait` is up.
+
+        Raises:
+            ModelError: the child is gone, takes too long, or sends what is no message.
+        """
+        with self._explained():
+            return self._channel.receive(until=self._until)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Any:
+        try:
+            yield
+        except NoAnswer:
+            self.close()
+            raise ModelError(f"stopped after {self._given:g} s without an end") from None
+        except Nonsense:
+            self.close()
+            raise
+        except ChannelClosed:
+            self.close()
+            code = self._process.returncode
+            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            raise ModelError(
+                f"the confined process ended {how} and without an answer; it may have met its "
+                f"limit of {self.limits.memory / 2**30:.1f} GiB"
+            ) from None
 
 
 def call_confined(
@@ -76,173 +150,50 @@ def call_confined(
     readable: Sequence[Path],
     limits: Limits | None = None,
 ) -> Any:
-    """The result of ``module:function(**arguments)`` in a confined child; all of it is JSON.
-
-    ``readable`` are the files and folders that the child may read beside its libraries.
+    """The result of ``module:function(**arguments)`` in a confined child: JSON and arrays.
 
     Raises:
         ModelError: the function raised, took too long or too much memory, or the child crashed.
     """
-    limits = limits or Limits()
-    request = {
-        "target": target,
-        "arguments": dict(arguments),
-        "readable": [os.path.abspath(path) for path in readable],
-        "memory": limits.memory,
-        "path": [entry for entry in sys.path if entry],
-    }
-    environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
-    with subprocess.Popen(
-        [sys.executable, "-c", "from entangle_cli.models import confinement as c; c.serve()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**environment, "PYTHONPATH": os.pathsep.join(request["path"])},
-        start_new_session=True,
-    ) as child:
-        try:
-            child.stdin.write(json.dumps(request).encode())
-            child.stdin.close()
-            answer = _received(child.stdout.fileno(), limits)
-            _await_end(child.pid)
-        finally:
-            # not reaped yet, so the number is still its own; what it started is of its session
-            os.killpg(child.pid, signal.SIGKILL)
-    return _understood(answer, child.returncode, limits)
-
-
-def _received(source: int, limits: Limits) -> bytes:
-    """All that the child says, until it is done.
-
-    Raises:
-        ModelError: it takes too long, or says too much.
-    """
-    end = time.monotonic() + limits.seconds
-    answer = bytearray()
-    while True:
-        ready, _, _ = select.select([source], [], [], max(0.0, end - time.monotonic()))
-        if not ready:
-            raise ModelError(f"stopped after {limits.seconds:g} s without an end; allow more time")
-        part = os.read(source, 2**16)
-        if not part:
-            return bytes(answer)
-        answer += part
-        if len(answer) > _ANSWER_LIMIT:
-            raise ModelError(f"stopped: it answered with more than {_ANSWER_LIMIT >> 20} MiB")
-
-
-def _await_end(pid: int, seconds: float = 5.0) -> None:
-    """Give a child that has said everything the time to end by itself."""
-    end = time.monotonic() + seconds
-    how = os.WEXITED | os.WNOWAIT | os.WNOHANG
-    while os.waitid(os.P_PID, pid, how) is None and time.monotonic() < end:
-        time.sleep(0.01)
-
-
-def _understood(answer: bytes, code: int, limits: Limits) -> Any:
+    once = {"target": target, "arguments": dict(arguments)}
+    child = Confined(f"{__name__}:answer_once", once, readable=readable, limits=limits)
     try:
-        content = json.loads(answer)
-        failure = content["error"]
-    except (ValueError, RecursionError, TypeError, KeyError):
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        raise ModelError(
-            f"the confined process ended {how} and without an answer; it may have met its limit of "
-            f"{limits.memory / 2**30:.1f} GiB"
-        ) from None
-    if failure is not None:
+        answer = child.receive()
+    finally:
+        child.close()
+    if not isinstance(answer, dict) or "result" not in answer:
+        failure = answer.get("error") if isinstance(answer, dict) else None
         raise ModelError(plain(str(failure))[:500])
-    return content["result"]
+    return answer["result"]
 
 
-def serve() -> None:
-    """What the child does: confine itself, call, answer on what was its stdout."""
-    request = json.load(sys.stdin)
-    answers = os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.path[:] = request["path"]
-    # torch asks for a folder of temporary files when it is first run; this one is never written to
-    tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.sep
-    confine([*request["readable"], *request["path"]], request["memory"])
-    module, _, name = request["target"].partition(":")
-    error, result = None, None
+def _end(process: subprocess.Popen, channel: Channel) -> None:
+    """End a child: at once if it has hung up, by force if it has not ended soon after."""
+    channel.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
+    if process.returncode is None:
+        # not reaped yet, so the number is still its own; what it started is of its session
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answer_once(channel: Channel, target: str, arguments: Mapping[str, Any]) -> None:
+    """Call a function in the child and send what it returns."""
     try:
-        result = getattr(importlib.import_module(module), name)(**request["arguments"])
+        answer = {"result": _function(target)(**arguments)}
     except MemoryError:
-        error = f"more memory asked for than the {request['memory'] / 2**30:.1f} GiB allowed"
-    except _FAILURES as failure:
-        error = next(iter(str(failure).splitlines()), "") or type(failure).__name__
-    data = json.dumps({"error": error, "result": result}).encode()
-    while data:
-        data = data[os.write(answers, data) :]
-    # no destructor of a stranger's object is waited for
-    os._exit(0)
+        answer = {"error": "more memory asked for than is allowed"}
+    except FAILURES as failure:
+        answer = {"error": first_line(failure)}
+    channel.send(answer)
 
 
-def confine(readable: Iterable[str], memory: int) -> int:
-    """Confine this process, for ever; returns the version of Landlock, 0 where there is none.
-
-    Raises:
-        OSError: the kernel has Landlock but refuses the rules.
-    """
-    for kind, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_DATA, memory),
-    ):
-        _, hard = resource.getrlimit(kind)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
-    version = landlock_version()
-    if version:
-        own = (sys.prefix, sys.base_prefix, sys.exec_prefix)
-        _restrict(version, [*_READABLE, *own, *readable])
-    return version
+def first_line(failure: Exception) -> str:
+    """What an exception says, without everything after the first line."""
+    return next(iter(str(failure).splitlines()), "") or type(failure).__name__
 
 
-def _restrict(version: int, readable: Iterable[str]) -> None:
-    rights = next(rights for since, rights in _RIGHTS if version >= since)
-    attributes = struct.pack("=Q", rights)
-    if version >= 4:
-        attributes += struct.pack("=Q", _TCP)
-    if version >= 6:
-        attributes += struct.pack("=Q", _SCOPED)
-    rules = _checked(_system_call(_CREATE_RULESET, attributes, len(attributes), 0))
-    for path in dict.fromkeys(readable):
-        try:
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            continue
-        allowed = _READ_FILE | (_READ_FOLDER if os.path.isdir(path) else 0)
-        rule = struct.pack("=Qi", allowed, place)
-        _checked(_system_call(_ADD_RULE, rules, _PATH_BENEATH, rule, 0))
-        os.close(place)
-    _checked(_libc().prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
-    _checked(_system_call(_RESTRICT_SELF, rules, 0))
-    os.close(rules)
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _system_call(number: int, *arguments: int | bytes | None) -> int:
-    call = _libc().syscall
-    call.restype = ctypes.c_long
-    return call(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments))
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"Landlock: {os.strerror(number)}")
-    return result
-
-
-def examine(path: str, *, trust: bool = False) -> dict[str, Any]:
-    """Inputs and layers of the model at ``path``: what `call_confined` is meant for first."""
-    from entangle_cli.models.opening import open_model
-
-    model = open_model(path, trust=trust)
-    inputs = [[spec.name, spec.dtype, spec.shape] for spec in model.inputs]
-    layers = [[layer.name, layer.kind, layer.shape] for layer in model.layers()]
-    return {"sha256": model.sha256, "inputs": inputs, "layers": layers, "notes": model.notes}
+def _function(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

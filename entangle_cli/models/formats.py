@@ -2,7 +2,9 @@
 
 import pickletools
 import re
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -45,6 +47,12 @@ PICKLE_GLOBALS = frozenset({
     "torch per_channel_affine_float_qparams",
 })  # fmt: skip
 """What a pickle of tensors alone refers to, beside the storages and dtypes of torch."""
+
+ZIP_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, IndexError,
+    RuntimeError, OverflowError, MemoryError,
+)  # fmt: skip
+"""What Python's readers raise for damaged archives and pickles."""
 
 _TORCH_NAME = re.compile(
     r"torch (?:\w+Storage|float\w*|bfloat16|u?int\d+|bool|q?u?int\d+x?\d*|complex\d+)"
@@ -100,7 +108,7 @@ def _zip_kind(path: Path) -> FileKind:
                 return "zip"
             plain = all(foreign_global(archive.read(name)) is None for name in pickles)
             return "state_dict" if plain else "pickle"
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, ValueError):
+    except ZIP_DAMAGE:
         return "cut zip"
 
 

@@ -41,7 +41,8 @@ class _Tap:
 class OnnxModel(HeadSearch):
     """An ONNX file: layers from its static graph, values from onnxruntime.
 
-    ``metadata`` has the key-value pairs stored in the file. Sessions are opened when values are
+    ``metadata`` has the key-value pairs stored in the file, ``declared`` the shapes that it gives
+    for layers, by name and with the samples first. Sessions are opened when values are
     asked for, and kept for the next batch that asks for the same layers.
     """
 
@@ -62,6 +63,8 @@ class OnnxModel(HeadSearch):
         self.metadata = self._file.metadata
         self.notes: list[str] = []
         self._taps = self._read_taps()
+        known = self._file.shapes
+        self.declared = {t.layer.name: known[t.tensor] for t in self._taps if known.get(t.tensor)}
         self._order = {tap: i for i, tap in enumerate(self._taps)}
         self._by_name = _lookup(self._taps)
         self._misfits: set[_Tap] = set()
@@ -131,8 +134,8 @@ class OnnxModel(HeadSearch):
     def _layer(self, tap: _Tap) -> Layer:
         aliases = (*tap.layer.aliases, *([tap.node] if tap.node else []))
         shape = self._shapes.get(tap)
-        if shape is None and tap not in self._misfits and self._file.shapes.get(tap.tensor):
-            shape = self._file.shapes[tap.tensor][1:]
+        if shape is None and tap not in self._misfits and tap.layer.name in self.declared:
+            shape = self.declared[tap.layer.name][1:]
         return Layer(
             name=tap.layer.name,
             kind=tap.layer.kind,

@@ -19,6 +19,7 @@ from entangle_cli.text import plain
 _DTYPES = {"float": "float32", "double": "float64"}
 # tensors larger than this are weights; shape inference needs only the small ones
 _SMALL_BYTES = 4096
+_NO_TEXT = "not a valid ONNX model: a name in it is not UTF-8; it is damaged, copy it again"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ def read_file(path: Path) -> OnnxFile:
     proto = load_proto(path)
     external = _external_files(path, proto)
     _check(path)
+    # what is no UTF-8, protobuf hands over as bytes
+    if any(isinstance(text, bytes) for text in _texts(proto)):
+        raise ModelError(f"{path}: {_NO_TEXT}")
     quantizations = read_quantizations(proto.graph)
     shapes, types = _infer(proto)
     return OnnxFile(
@@ -91,6 +95,24 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from _tensors(attribute.g)
 
 
+def _texts(proto: onnx.ModelProto) -> Iterator[str]:
+    """Every name and text of a file that is shown or looked up."""
+    for entry in proto.metadata_props:
+        yield from (entry.key, entry.value)
+    yield from _names(proto.graph)
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    yield from (value.name for value in (*graph.input, *graph.output, *graph.value_info))
+    yield from (tensor.name for tensor in graph.initializer)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _names(attribute.g)
+
+
 def _external_files(path: Path, proto: onnx.ModelProto) -> dict[str, Path]:
     """Files beside the model that hold its weights, by the location the model gives."""
     found: dict[str, Path] = {}
@@ -124,6 +146,8 @@ def _bytes(text: str) -> int:
 def _check(path: Path) -> None:
     try:
         onnx.checker.check_model(path)
+    except UnicodeDecodeError:
+        raise ModelError(f"{path}: {_NO_TEXT}") from None
     except onnx.checker.ValidationError as error:
         reason = plain(next(iter(str(error).splitlines()), ""))[:200].rstrip(". ")
         raise ModelError(f"{path}: not a valid ONNX model: {reason}") from None

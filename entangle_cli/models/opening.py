@@ -10,19 +10,34 @@ from entangle_cli.models.formats import REASONS, file_kind
 
 if TYPE_CHECKING:
     from entangle_cli.models import Model
+    from entangle_cli.models.confinement import Limits
 
 
-def open_model(path: str | Path, *, device: str = "cpu", trust: bool = False) -> "Model":
+def open_model(
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    trust: bool = False,
+    sandbox: "Limits | None" = None,
+) -> "Model":
     """Open the ONNX or TorchScript file at ``path`` to run on ``device``.
 
     ``trust`` loads a TorchScript file whose program would otherwise be refused (see `safety`).
+    ``sandbox`` opens and runs the file in a confined process with these limits (`confined`).
     Raises ModelError for a file that is missing, of another kind, damaged or refused, and for a
     device that is not there.
     """
     path = Path(path)
     _check_readable(path)
     kind = file_kind(path)
-    if kind == "onnx" or (kind == "unknown" and path.suffix == ".onnx"):
+    is_onnx = kind == "onnx" or (kind == "unknown" and path.suffix == ".onnx")
+    if sandbox is not None and (is_onnx or kind == "torchscript"):
+        from entangle_cli.models.confined import ConfinedModel
+
+        if device != "cpu":
+            raise ModelError(f"{path}: a sandbox runs on the CPU only; give --device cpu")
+        return ConfinedModel(path, trust=trust, is_onnx=is_onnx, limits=sandbox)
+    if is_onnx:
         from entangle_cli.models.onnx import OnnxModel
 
         return OnnxModel(path, device=device)

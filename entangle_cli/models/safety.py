@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from entangle_cli.models.formats import REASONS, file_kind, foreign_global
+from entangle_cli.models.formats import REASONS, ZIP_DAMAGE, file_kind, foreign_global
 
 _TRUST = "if you trust the file, --trust loads it all the same"
 # trust does not help here
@@ -55,8 +55,9 @@ def refusal(path: Path, *, trust: bool = False) -> str | None:
             if reason is not None or trust:
                 return reason
             suspicion = next(_suspicions(archive), None)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
-        return f"the file is damaged ({str(error).splitlines()[0][:80]}); copy it again"
+    except ZIP_DAMAGE as error:
+        what = next(iter(str(error).splitlines()), type(error).__name__)
+        return f"the file is damaged ({what[:80]}); copy it again"
     if suspicion is None or suspicion.startswith(_MISSING):
         return suspicion
     return f"{suspicion}; {_TRUST}"

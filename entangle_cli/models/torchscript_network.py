@@ -30,7 +30,7 @@ class Network:
         self.name = path.name
         self.device = device
         check_graph_interface()
-        self.module = _load(path, device)
+        self.module, in_training = _load(path, device)
         try:
             self.graph = TapGraph(self.module, device)
         except ModelError as error:
@@ -38,7 +38,7 @@ class Network:
         self.needs = needs(self.graph)
         self.inputs = describe(self.graph, self.needs)
         self.writes_state = any(map(_writes_state, self.graph.operations))
-        self.notes = _training_notes(self.graph.operations)
+        self.notes = _training_notes(self.graph.operations, in_training)
         if self.graph.unresolved:
             self.notes.append(
                 f"{len(self.graph.unresolved)} calls choose their module while running; "
@@ -104,7 +104,8 @@ class Network:
             raise ModelError(message) from None
 
 
-def _load(path: Path, device: str) -> torch.jit.ScriptModule:
+def _load(path: Path, device: str) -> tuple[torch.jit.ScriptModule, bool]:
+    """The module in inference mode, and whether it was saved in training mode."""
     _check_device(device)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*torch\.jit\.\w+. is ", DeprecationWarning)
@@ -112,10 +113,11 @@ def _load(path: Path, device: str) -> torch.jit.ScriptModule:
             module = torch.jit.load(str(path), map_location=device)
         except FAILURES as error:
             raise ModelError(f"{path}: {loading_reason(error)}") from None
+    in_training = any(getattr(part, "training", False) for part in module.modules())
     try:
-        return module.eval()
+        return module.eval(), in_training
     except (AttributeError, RuntimeError):  # frozen by an older torch: no such attribute left
-        return module
+        return module, in_training
 
 
 def _check_device(device: str) -> None:
@@ -140,11 +142,14 @@ def _writes_state(operation: Operation) -> bool:
     return operation.kind == "prim::SetAttr" or (in_place and isinstance(stored, torch.Tensor))
 
 
-def _training_notes(operations: Sequence[Operation]) -> list[str]:
-    """Whether tracing in training mode left its marks, which no ``eval()`` can undo."""
-    dropout = normalization = 0
+def _training_notes(operations: Sequence[Operation], in_training: bool) -> list[str]:
+    """What training mode has left in the file: burnt in by tracing, or a flag that was undone."""
+    dropout = normalization = switched = 0
     for operation in operations:
-        name, known = operation.kind.partition("::")[2].rstrip("_"), operation.known
+        name, known = operation.kind.rpartition("::")[2].rstrip("_"), operation.known
+        switched += name.endswith("dropout") or name in ("batch_norm", "instance_norm")
+        if not operation.kind.startswith("aten::"):
+            continue
         if name.endswith("dropout") and len(known) == 3:
             dropout += known[2] is True and known[1] != 0
         if name in ("batch_norm", "instance_norm") and len(known) > 5:
@@ -159,6 +164,11 @@ def _training_notes(operations: Sequence[Operation]) -> list[str]:
         notes.append(
             f"traced in training mode: {normalization} batch normalisations use the statistics of "
             "each batch; trace the model again after model.eval()"
+        )
+    if in_training and switched and not notes:
+        notes.append(
+            f"saved in training mode: its {switched} dropout and normalization operations are run "
+            "in inference mode all the same; save it after model.eval()"
         )
     return notes
 

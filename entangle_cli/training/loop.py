@@ -103,7 +103,7 @@ class Training:
             MeasureError: the loss is not finite any more.
         """
         record = self.step % self.settings.record_every == 0
-        parts = self.objective(*self._at(self.batch(self.step)), measure=record)
+        parts = self.objective(*self.seen(self.batch(self.step)), measure=record)
         if record:
             self.history.append(_row(self.step, parts))
         if not math.isfinite(float(parts.total.detach())):
@@ -112,6 +112,10 @@ class Training:
             )
         _descend(self.optimizer, parts.total)
         self.step += 1
+
+    def seen(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """What this step trains on: inputs and labels of these rows, as they are."""
+        return self._at(rows)
 
     def batch(self, step: int) -> Tensor:
         """The rows that this step sees: a part of a permutation drawn for its epoch."""

@@ -29,6 +29,7 @@ class Run:
     """Where a run keeps its files, what it is (``identity``), and what it is tested on.
 
     ``stem`` begins the names of its checkpoints. ``test``: images and labels, as for `Training`.
+    Without ``export_checkpoints`` the network is measured at its checkpoints, but not exported.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Run:
     checkpoints: tuple[int, ...]
     test: tuple[Tensor, Tensor] | None = None
     save_every: int = SAVE_EVERY
+    export_checkpoints: bool = True
 
     @property
     def state(self) -> Path:
@@ -91,6 +93,8 @@ def run_training(
 
 def checkpoint(training: Training, run: Run) -> Row:
     """Save the network as it is and measure it; see `run_training` for the row."""
+    if not run.export_checkpoints:
+        return {"step": training.step} | measured(training, run.test)
     digits = len(str(training.settings.steps))
     stem = run.folder / "checkpoints" / f"{run.stem}-step{training.step:0{digits}d}"
     # the files must not remember the device

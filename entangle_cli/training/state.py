@@ -4,7 +4,10 @@ import io
 import json
 import os
 import pickle
+import struct
+import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,24 @@ import torch
 
 from entangle_cli.errors import UsageError
 from entangle_cli.training.settings import differences
+
+# what reading a damaged archive or pickle raises
+_DAMAGE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def write_state(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -35,11 +56,12 @@ def read_state(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None
     if not path.exists():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch remarks on odd pickles, and reads them
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
         before = json.loads(content.pop("identity"))
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as e:
-        raise _damaged(path) from e
-    except (KeyError, AttributeError, TypeError) as error:
+    except _DAMAGE as error:
         raise _damaged(path) from error
     # as JSON has it: tuples are lists there
     changed = differences(before, json.loads(json.dumps(dict(identity))))

@@ -34,7 +34,7 @@ def path(tmp_path):
 def test_the_automatic_batch_is_halved_until_it_fits(path, tmp_path):
     model = Small(100)
     file = dump(model, make_feed(300), path, layers=LAYERS)
-    assert model.batches == [2, 300, 256, 128, 64, 64, 64, 64, 44]
+    assert model.batches == [2, 2, 1, 300, 256, 128, 64, 64, 64, 64, 44]
     assert file.complete
     assert file.identity["batch_size"] == 64
     dump(FakeModel(), make_feed(300), tmp_path / "b" / "a.h5", layers=LAYERS, batch_size=64)
@@ -54,7 +54,7 @@ def test_one_sample_that_does_not_fit_is_an_error(path):
 
 
 def test_rows_that_are_kept_are_not_thrown_away(path):
-    model = Small(100, after=1)
+    model = Small(100, after=3)
     with pytest.raises(MemoryError):
         dump(model, make_feed(1200), path, layers=LAYERS)
     assert ActivationFile.open(path).rows == 512

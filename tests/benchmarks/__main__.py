@@ -5,7 +5,18 @@ import importlib
 import os
 from pathlib import Path
 
-JOBS = ("ceilings", "snnl", "minimum", "neighbors", "extraction", "store", "whole", "scaling")
+JOBS = (
+    "ceilings",
+    "snnl",
+    "minimum",
+    "neighbors",
+    "extraction",
+    "store",
+    "whole",
+    "scaling",
+    "memory",
+    "sandbox",
+)
 
 
 def main() -> None:

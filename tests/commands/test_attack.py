@@ -40,6 +40,17 @@ def test_the_file_is_a_data_set_that_gives_the_printed_accuracy(entangle, projec
     assert body["models"][0]["accuracy"] == pytest.approx(row["accuracy"], abs=0.003)
 
 
+def test_the_images_go_into_a_named_file(entangle, project):
+    words = ("attack", SCRIPT, "test", "--limit", 40, "-q")
+    assert entangle(*words, "-o", "made/adversarial.npz").code == 0
+    with np.load(project / "made" / "adversarial.npz") as file:
+        assert len(file["images"]) == 40
+    assert [path.name for path in (project / "made").iterdir()] == ["adversarial.npz"]
+    two = entangle(*words, "-o", "two.npz", "--epsilon", 0.1, "--epsilon", 0.2)
+    assert two.code == 2
+    assert "holds one epsilon, 2 are given" in two.stderr
+
+
 def test_many_steps_are_stronger_than_one(entangle, project):
     accuracy = {}
     for method in ("fgsm", "bim"):

@@ -184,3 +184,20 @@ def test_a_file_name_that_is_no_text_is_answered(project):
     done = shell("$E measure a*.onnx test")
     assert done.returncode == 2
     assert done.stderr.startswith("error: a\\udcff.onnx: its name is not UTF-8")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("words", ["--help", "measure --help", "--version"])
+def test_help_into_a_full_disk_is_one_line(words):
+    done = shell(f"$E {words} > /dev/full")
+    assert done.returncode == 3
+    assert "No space left" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_very_long_name_in_a_message_loses_its_middle(entangle, tmp_path):
+    found = entangle("inspect", f"{tmp_path}/{'x' * 5000}.npz")
+    assert found.code == 2
+    assert len(found.error) < 1300
+    assert " … " in found.error
+    assert found.error.endswith("check the path and its permissions")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from entangle_cli.commands.measuring import every_label
+from entangle_cli.commands.layer_points import every_label
 from entangle_cli.errors import MeasureError
 
 ROW_KEYS = (

@@ -129,7 +129,7 @@ def test_data_that_cannot_be_trained_on_is_one_line(entangle, tmp_path):
 def test_the_example_of_the_page_runs_as_it_stands(tmp_path):
     """A user's own network and loop, and the saved checkpoints measured."""
     text = PAGE.read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code, *_ = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(code.splitlines()) <= 24
     (tmp_path / "own.py").write_text(code)
     done = subprocess.run(

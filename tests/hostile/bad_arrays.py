@@ -6,7 +6,7 @@ import zipfile
 
 import h5py
 import numpy as np
-from bench import ROWS, Bench, add, fine, keeps, nothing, pending, refused, warned
+from bench import ROWS, Bench, add, fine, keeps, nothing, refused, warned
 
 RUN = "measure vec.onnx bad.npz"
 ONE = "measure vec.onnx bad.npy"
@@ -298,4 +298,3 @@ for _reference, _says in {
     add(f"reference {_reference}", nothing, f"measure vec.onnx {_reference}", "refused", _says)
 
 keeps("every class of one member", "entangle-out/activations")
-pending("many duplicates", "nobody counts the samples of one data set that are equal")

@@ -91,7 +91,11 @@ def _traced(module):
     return torch.jit.trace(module, torch.rand(3, 4), check_trace=False)
 
 
-_script("saved in training mode", lambda: Dropping().train(), "fine")
+_script("saved in training mode", lambda: Dropping().train(), "warned", "saved in training mode")
+_script(
+    "normed, saved in training mode", lambda: Normed().train(), "warned", "training mode: its 1"
+)
+_script("linear, in training mode", lambda: Perceptron().train(), "fine")
 _script("traced in training mode", lambda: Dropping().train(), "warned", "dropout", how=_traced)
 _script("batch statistics traced", lambda: Normed().train(), "warned", "batch", how=_traced)
 

@@ -84,7 +84,7 @@ def test_secrets_of_the_environment_stay_outside(trap, monkeypatch):
 
 
 def test_limits_end_it_with_a_message(trap):
-    with pytest.raises(ModelError, match=r"more memory asked for than the 3\.0 GiB allowed"):
+    with pytest.raises(ModelError, match="more memory asked for than is allowed"):
         call(trap, "allocate", size=4 * 2**30)
     with pytest.raises(ModelError, match="stopped after 3 s"):
         call(trap, "loop", Limits(seconds=3))
@@ -94,20 +94,6 @@ def test_limits_end_it_with_a_message(trap):
 
 def test_noise_is_no_part_of_the_answer(trap):
     assert call(trap, "chatter") == "answer"
-
-
-@pytest.mark.parametrize("name", ["vec.onnx", "vec.pt"])
-def test_an_honest_model_is_examined_as_outside(trap, name):
-    from entangle_cli.models.confinement import examine
-
-    path = str(trap.folder / name)
-    found = call_confined(
-        "entangle_cli.models.confinement:examine", {"path": path}, readable=[trap.folder]
-    )
-    expected = examine(path)
-    assert found["sha256"] == expected["sha256"]
-    assert [layer[:2] for layer in found["layers"]] == [layer[:2] for layer in expected["layers"]]
-    assert found["notes"] == expected["notes"]
 
 
 @pytest.mark.parametrize(

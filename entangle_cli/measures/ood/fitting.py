@@ -9,6 +9,7 @@ from entangle_cli.errors import MeasureError
 from entangle_cli.measures.detection import threshold
 from entangle_cli.measures.ood.evidence import Evidence, Known
 from entangle_cli.measures.ood.interface import Detector, Method
+from entangle_cli.progress import Progress, silent
 
 Key = tuple[str, str]
 
@@ -45,22 +46,37 @@ def column_name(key: Key) -> str:
 
 
 def fit_detectors(
-    methods: Sequence[Method], known: Known, layers: tuple[str, ...], *, keep: float = 0.95
+    methods: Sequence[Method],
+    known: Known,
+    layers: tuple[str, ...],
+    *,
+    keep: float = 0.95,
+    progress: Progress = silent,
 ) -> list[FittedDetector]:
     """Fit every method at each of its places; ``keep``: share of inputs below the threshold."""
+    places = [(method, *where) for method in methods for where in method.places(layers)]
     fitted = []
-    for method in methods:
-        for place, chosen in method.places(layers):
-            try:
-                detector = method.fit(known, chosen)
-            except MeasureError as error:
-                fitted.append(FittedDetector(method.name, place, None, note=str(error)))
-                continue
-            left_out = getattr(detector, "left_out", ())
-            note = f"without {', '.join(left_out)}" if left_out else ""
-            one = FittedDetector(method.name, place, detector, note=note)
-            fitted.append(_with_threshold(one, known.calibration, keep))
+    progress.start("fitting detectors", len(places))
+    try:
+        for method, place, chosen in places:
+            fitted.append(_fitted(method, place, chosen, known, keep))
+            progress.advance()
+    finally:
+        progress.finish()
     return fitted
+
+
+def _fitted(
+    method: Method, place: str, chosen: tuple[str, ...], known: Known, keep: float
+) -> FittedDetector:
+    try:
+        detector = method.fit(known, chosen)
+    except MeasureError as error:
+        return FittedDetector(method.name, place, None, note=str(error))
+    left_out = getattr(detector, "left_out", ())
+    note = f"without {', '.join(left_out)}" if left_out else ""
+    one = FittedDetector(method.name, place, detector, note=note)
+    return _with_threshold(one, known.calibration, keep)
 
 
 def _with_threshold(

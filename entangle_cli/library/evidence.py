@@ -1,6 +1,6 @@
 """From stored activations to the evidence that detectors look at."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from entangle_cli.measures.ood.least_squares import recover_head
 from entangle_cli.neighbors.interface import Neighbors
 
 if TYPE_CHECKING:
-    from entangle_cli.commands.searching import Searching
     from entangle_cli.models.head import LinearHead
 
 # by metric and layer
@@ -128,33 +127,6 @@ def evidence(
     )
 
 
-def near_training(
-    searching: "Searching",
-    metrics: Sequence[str],
-    train: ActivationFile,
-    queried: Sequence[ActivationFile],
-    layers: Sequence[str],
-) -> list[NeighborsOf]:
-    """Neighbors of each of ``queried`` among ``train``; none in a layer that holds NaN."""
-
-    def ordered(file: ActivationFile) -> tuple[str, ...]:
-        broken = {*train.nonfinite, *file.nonfinite}
-        return tuple(layer for layer in layers if layer not in broken)
-
-    found: dict[int, NeighborsOf] = {}
-    for usable in dict.fromkeys(map(ordered, queried)):
-        files = [file for file in queried if ordered(file) == usable]
-        lists = searching.by_metric(metrics, train, files, usable)
-        found |= {id(file): one for file, one in zip(files, lists, strict=True)}
-        if len(usable) < len(layers):
-            names = ", ".join(dict.fromkeys(file.path.name for file in files))
-            without = ", ".join(layer for layer in layers if layer not in usable)
-            searching.notes.append(
-                f"{names}: no neighbors in {without}, where a value is NaN or infinite"
-            )
-    return [found[id(file)] for file in queried]
-
-
 def _channels(stored: ActivationFile, layer: str) -> np.ndarray:
     """A layer's maps averaged over positions ``(n, c)``; its points where it has no map."""
     maps = stored.map(layer)
@@ -162,9 +134,3 @@ def _channels(stored: ActivationFile, layer: str) -> np.ndarray:
         return stored.points(layer)
     parts = [reduce_map(maps[part], "mean") for part in blocks(maps)]
     return np.concatenate(parts) if parts else stored.points(layer)
-
-
-def metrics_needed(needs: Iterable[frozenset[str]]) -> tuple[str, ...]:
-    """The metrics in which neighbors are wanted."""
-    wanted = frozenset().union(*needs)
-    return tuple(metric for metric in ("cosine", "euclidean") if metric in wanted)

@@ -1,0 +1,191 @@
+"""The page: what it shows, and that nothing in a run can make it do anything else."""
+
+import base64
+import hashlib
+import html
+import html.parser
+import json
+import re
+
+import pytest
+
+from entangle_cli.errors import UsageError
+from entangle_cli.report.page import render
+from entangle_cli.report.runs import number, read_run, read_runs, text
+from entangle_cli.report.sections import compared
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</script><script>alert(1)</script>",
+    "</style><style>*{display:none}</style>",
+    "<!--",
+    "-->",
+    "{{ 7*7 }}",
+    "{% include 'x' %}",
+    "javascript:alert(1)",
+    "=HYPERLINK(1)",
+    "@SUM(1)",
+    "\x1b[31mred",
+    "\u202eevil",
+    "\u2028line",
+    "&lt;b&gt;",
+    "<iframe src=//example.org>",
+    "<base href=//example.org>",
+    "]]><x/>",
+]
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, body):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.attributes, self.words, self.data = [], [], [], []
+        self._inside = None
+        self.feed(body)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self._inside = tag if tag in ("script", "style") else None
+        self._json = ("type", "application/json") in attrs
+
+    def handle_endtag(self, tag):
+        self._inside = None
+
+    def handle_data(self, data):
+        if self._inside == "script" and self._json:
+            self.data.append(json.loads(data))
+        if self._inside is None:
+            self.words.append(data)
+
+
+@pytest.fixture
+def page(write_run):
+    return Page(render([read_run(write_run())], "A title"))
+
+
+def test_every_kind_of_result_has_its_section(page):
+    ids = [value for tag, name, value in page.attributes if (tag, name) == ("section", "id")]
+    assert ids == ["layers", "classes", "map", "credibility", "ood", "provenance"]
+    figures = [v for t, n, v in page.attributes if (t, n) == ("figure", "id")]
+    assert figures == [
+        f"figure-{key}"
+        for key in (
+            "entanglement", "temperature", "knn-accuracy", "class-pairs", "map", "reliability",
+            "credibility", "roc", "scores",
+        )
+    ]  # fmt: skip
+
+
+def test_every_picture_is_said_in_words(page):
+    drawn = page.tags.count("svg")
+    said = [v for t, n, v in page.attributes if (t, n) == ("svg", "aria-label")]
+    assert drawn == len(said) >= 9
+    assert all(len(words) > 10 for words in said)
+    images = [v for t, n, v in page.attributes if (t, n) == ("img", "alt")]
+    assert page.tags.count("img") == len(images) == 3
+
+
+def test_the_points_are_those_of_the_numbers(write_run):
+    run = read_run(write_run())
+    shown = [
+        said for panel in Page(render([run], "x")).data for series in panel for _, _, said in series
+    ]
+    for row in run.rows("measure"):
+        assert f"{row['layer']}, {row['model']}: {row['entanglement']:.4g}" in shown
+
+
+def test_only_the_page_s_own_style_and_script_are_allowed(write_run):
+    body = render([read_run(write_run())], "x")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', body)[1]
+    assert html.unescape(policy).startswith("default-src 'none'")
+    for tag in ("style", "script"):
+        own = re.search(rf"<{tag}>(.*?)</{tag}>", body, re.S)[1]
+        checksum = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+        assert f"sha256-{checksum}" in policy
+
+
+def test_no_address_leads_outside(page):
+    for tag, name, value in page.attributes:
+        if name in ("href", "src", "action", "data", "poster", "srcset"):
+            assert value.startswith(("#", "data:image/png;base64,")), (tag, name, value)
+    assert not {"link", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_names_stay_text(write_run, label):
+    plain, hostile = (
+        Page(render([read_run(write_run(name, given))], f"Title{given}"))
+        for name, given in (("one", "x"), ("two", label))
+    )
+    assert hostile.tags == plain.tags
+    assert [n for _, n, _ in hostile.attributes] == [n for _, n, _ in plain.attributes]
+    assert not [n for _, n, _ in hostile.attributes if n.startswith("on")]
+    assert "49" not in "".join(hostile.words) or "49" in "".join(plain.words)
+    everything = "".join([*hostile.words, *(v for _, _, v in hostile.attributes)])
+    assert not set("\x1b\u202e\u2028") & set(everything)
+    if label.isprintable():
+        assert f"conv{label}" in everything
+
+
+def test_two_runs_stand_side_by_side(write_run):
+    runs = read_runs([write_run("baseline"), write_run("entangled")])
+    page = Page(render(runs, "x"))
+    words = "".join(page.words)
+    assert "Entanglement of entangled against baseline" in words
+    (table,) = compared(runs)
+    assert {row["difference"] for row in table.rows} == {0.0}
+    assert len(table.rows) == 6
+
+
+def test_a_page_of_ten_thousand_points_is_small(write_run, tmp_path):
+    folder = write_run()
+    lines = [f"test,{i},test/{i},{i % 10},{i % 101},{i % 97}" for i in range(10_000)]
+    (folder / "map.csv").write_text("\n".join(["set,index,id,label,x,y", *lines]))
+    body = render([read_run(folder)], "x")
+    assert len(body) < 2_000_000
+    points = [series for panel in Page(body).data for series in panel if len(series) == 1000]
+    assert len(points) == 10
+
+
+def test_a_single_checkpoint_is_a_profile_over_its_layers(write_run):
+    folder = write_run()
+    result = json.loads((folder / "measure.json").read_text())
+    result["rows"] = [row | {"step": None} for row in result["rows"] if row["step"] == 300]
+    (folder / "measure.json").write_text(json.dumps(result))
+    page = Page(render([read_run(folder)], "x"))
+    assert [said for _, _, said in page.data[0][0]] == ["conv: 0.3", "fc: 0.2"]
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", "{", '{"rows": 3, "notes": 4, "models": [5]}'])
+def test_damaged_results_are_left_out(write_run, damage):
+    folder = write_run()
+    for command in ("measure", "dknn"):
+        (folder / f"{command}.json").write_text(damage)
+    (folder / "dknn-strips.json").write_text(damage)
+    assert "figure-roc" in render([read_run(folder)], "x")
+
+
+def test_numbers_that_are_none_are_missing():
+    assert [number(v) for v in ("1.5", "nan", "inf", "", None, "x", True)] == [1.5] + [None] * 6
+    assert [text(v) for v in ("'=1+1", "'quoted'", None, 3)] == ["=1+1", "'quoted'", "", "3"]
+
+
+def test_what_is_no_run_is_refused(tmp_path, write_run):
+    with pytest.raises(UsageError, match="no such folder"):
+        read_run(tmp_path / "none")
+    with pytest.raises(UsageError, match="holds no results"):
+        read_run(tmp_path)
+    folder = write_run()
+    with pytest.raises(UsageError, match="given twice"):
+        read_runs([folder, folder])
+
+
+def test_runs_of_one_name_are_told_apart(write_run):
+    runs = read_runs([write_run("a/out"), write_run("b/out")])
+    assert [run.name for run in runs] == ["a/out", "b/out"]
