@@ -119,7 +119,7 @@ def _content(line: bytes) -> dict | None:
         return None
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -132,7 +132,7 @@ def _header(line: bytes) -> Header | None:
         value["blocks"] = tuple((int(offset), int(row)) for offset, row in value["blocks"])
         header = Header(**value)
         return header if header.fits() else None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -148,7 +148,7 @@ def _entry(line: bytes, header: Header, start: int) -> Entry | None:
             tuple(int(crc, 16) for crc in value["crc"]),
             tuple(map(int, value.get("nonfinite", [0] * len(value["crc"])))),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     stop = min(start + header.line_rows, header.rows)
     fits = (entry.start, entry.stop) == (start, stop) and start < stop

@@ -20,7 +20,15 @@ from entangle_cli.activations.schema import DTYPES, FORMAT, FORMAT_VERSION, Stor
 from entangle_cli.errors import StoreError
 
 # what h5py raises for a file that is not what it seems
-_UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+)
 _REDUCTIONS = ("flatten", "mean", "max", "none")
 
 

@@ -36,6 +36,7 @@ _DAMAGE = (
     TypeError,
     AttributeError,
     RuntimeError,
+    SystemError,
     SyntaxError,
     OverflowError,
     MemoryError,

@@ -74,7 +74,6 @@ def plan_measure(
         planned.checkpoints(models, project, terminal)
     else:
         planned.raw(dataset.name)
-    plan.needs(memory=pair_memory(protocol.batch_size or len(dataset)))
     return plan.finish()
 
 
@@ -145,4 +144,6 @@ class _Measured:
         if not dims:
             return 0.0
         run = self.plan.run
-        return measuring_seconds(len(self.dataset), dims, self._classes, self.protocol, run.device)
+        count = len(self.dataset)
+        self.plan.needs(memory=pair_memory(self.protocol.batch_size or count, max(dims)))
+        return measuring_seconds(count, dims, self._classes, self.protocol, run.device)

@@ -4,36 +4,32 @@
     wandb[:PROJECT]      a run of Weights & Biases; offline where there is no key
     mlflow[:EXPERIMENT]  a run at MLflow's own tracking URI, by default local files
 
-A reading is ``entanglement/<layer>``, ``snnl/<layer>``, ``temperature/<layer>`` or ``accuracy`` at
-a training step; where several series are measured, ``<measure>/<series>/<layer>``. A checkpoint
-whose name tells no step has its place in the order. What has no number is left out.
+What a reading is called: `readings`.
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from entangle_cli.commands.console import Terminal
+from entangle_cli.commands.readings import Readings, readings
 from entangle_cli.commands.sources import split_sources
 from entangle_cli.errors import UsageError
 from entangle_cli.models.series import distinct_names, order_checkpoints
 from entangle_cli.project import Project
 from entangle_cli.results import Result, finite
-from entangle_cli.text import suggestion
+from entangle_cli.text import shortened, suggestion
 
-Readings = dict[int, dict[str, float]]
-MEASURES = ("entanglement", "snnl", "temperature")
 _EXTRAS = ("tensorboard", "wandb", "mlflow")
 _NOT_IN_MLFLOW = re.compile(r"[^\w\-. :/]", re.ASCII)
 
 
 class Tracker(Protocol):
-    """Where readings go. ``errors`` are what the service raises when it is out of order."""
-
-    errors: tuple[type[Exception], ...]
+    """Where readings go."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Readings of one step, by name."""
@@ -44,8 +40,6 @@ class Tracker(Protocol):
 
 class TensorBoard:
     """An event file."""
-
-    errors = (OSError,)
 
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -69,7 +63,6 @@ class WandB:
     def __init__(self, project: str, folder: Path, config: Mapping[str, Any]) -> None:
         import wandb
 
-        self.errors: tuple[type[Exception], ...] = (wandb.Error, OSError)
         mode = None if "WANDB_MODE" in os.environ or _has_wandb_key() else "offline"
         self._run = wandb.init(project=project, dir=str(folder), mode=mode, config=dict(config))
         # its own step may never go back, a training step may: checkpoints can come late
@@ -90,9 +83,7 @@ class MLflow:
 
     def __init__(self, experiment: str | None, config: Mapping[str, Any]) -> None:
         import mlflow
-        from mlflow.exceptions import MlflowException
 
-        self.errors: tuple[type[Exception], ...] = (MlflowException, OSError)
         self._mlflow = mlflow
         self._names: dict[str, str] = {}
         if experiment is not None:
@@ -123,7 +114,7 @@ class MLflow:
 class Trackers:
     """All that ``--log-to`` names; each is opened with the first reading.
 
-    A tracker that fails later is warned about and left alone: the results do not depend on it.
+    A tracker that fails is warned about and left alone: the results do not depend on it.
 
     Raises:
         UsageError: an unknown tracker, or one whose package is not installed.
@@ -137,16 +128,25 @@ class Trackers:
     def log(self, result: Result, readings: Readings) -> None:
         """Send readings by step; the result's provenance describes the run."""
         if self._open is None:
-            config = finite(result.provenance)
-            self._open = {
-                kind: _opened(kind, place, self._output, config) for kind, place in self._wanted
-            }
+            self._open = {}
+            for kind, place in self._wanted:
+                with self._warning(kind):
+                    config = finite(result.provenance)
+                    self._open[kind] = _opened(kind, place, self._output, config)
         for step, values in sorted(readings.items()):
             for kind, tracker in list(self._open.items()):
-                try:
+                with self._warning(kind):
                     tracker.log(step, values)
-                except tracker.errors as error:
-                    self._drop(kind, error)
+
+    @contextmanager
+    def _warning(self, kind: str) -> Iterator[None]:
+        """A tracker that does not work is warned about and dropped."""
+        try:
+            yield
+        except _failures(kind) as error:
+            line = shortened(" ".join(str(error).split()))
+            self._terminal.warn(f"--log-to {kind}: {line}; nothing more is sent there")
+            self._open.pop(kind, None)
 
     def log_all(
         self, result: Result, sources: Sequence[str], project: Project, files: Sequence[Path]
@@ -160,46 +160,25 @@ class Trackers:
         finally:
             self.close(files, complete=True)
 
-    def _drop(self, kind: str, error: Exception) -> None:
-        line = " ".join(str(error).split())
-        self._terminal.warn(f"--log-to {kind}: {line}; nothing more is sent there")
-        del self._open[kind]
-
     def close(self, files: Sequence[Path], *, complete: bool) -> None:
         """End every run that was opened."""
         for kind, tracker in list((self._open or {}).items()):
-            try:
+            with self._warning(kind):
                 tracker.close(files, complete=complete)
-            except tracker.errors as error:
-                self._drop(kind, error)
         self._open = {}
 
 
-def readings(result: Result, paths: Mapping[str, Path], *, only: str | None = None) -> Readings:
-    """What a result says, of one model or of all, by step and name.
+def _failures(kind: str) -> tuple[type[Exception], ...]:
+    """What is raised where a service is out of order."""
+    if kind == "wandb":
+        import wandb
 
-    ``paths``: the files behind the models' names.
-    """
-    rows = _of(result)
-    place = {name: number for number, name in enumerate(dict.fromkeys(r["model"] for r in rows))}
-    families = {c.path: Path(c.family).name for c in order_checkpoints(list(paths.values()))}
-    several = len(set(families.values())) > 1
-    found: Readings = {}
-    for row in rows:
-        name = row["model"]
-        if only not in (None, name):
-            continue
-        series = families[paths[name]] if several and name in paths else ""
-        where = "/".join(part for part in (series, row.get("layer")) if part)
-        values = found.setdefault(place[name] if row["step"] is None else row["step"], {})
-        for measure in (*MEASURES, "accuracy"):
-            if row.get(measure) is not None:
-                values[f"{measure}/{where}" if where else measure] = float(row[measure])
-    return found
+        return wandb.Error, OSError
+    if kind == "mlflow":
+        from mlflow.exceptions import MlflowException
 
-
-def _of(result: Result) -> list[dict[str, Any]]:
-    return [*result.models, *result.rows]
+        return MlflowException, OSError
+    return (OSError,)
 
 
 def _parsed(text: str) -> tuple[str, str | None]:

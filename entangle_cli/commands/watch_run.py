@@ -77,15 +77,14 @@ def watch_and_show(
 def _finish(watch: Watch, watching: Watching, pieces: Pieces, shown: Board) -> None:
     waiting = watching.waiting
     if not len(pieces):
-        why = f"not complete: {', '.join(waiting)}" if waiting else "none came"
+        why = "; ".join(waiting) or "none came"
         if watching.failed:
             why = f"{', '.join(watching.failed)}: named above"
         raise UsageError(
             f"{watch.folder}: no checkpoint was measured ({why}); wait longer with --watch-idle, "
             "or watch another folder"
         )
-    if waiting:
-        pieces.notes.append(f"not measured, not complete at the end: {', '.join(waiting)}")
+    pieces.notes += [f"not measured, could not be opened by the end: {one}" for one in waiting]
     result = pieces.result()
     written = pieces.write(always=True)
     for note in result.notes:

@@ -14,7 +14,8 @@ from entangle_cli.commands.arrivals import PATIENCE_SECONDS, SETTLE_SECONDS, Arr
 from entangle_cli.commands.live import Board
 from entangle_cli.commands.measure_run import measure_checkpoint
 from entangle_cli.commands.preparing import Prepared, open_checkpoint, prepare, resolve
-from entangle_cli.commands.trackers import Trackers, readings
+from entangle_cli.commands.readings import readings
+from entangle_cli.commands.trackers import Trackers
 from entangle_cli.commands.watched_folder import WatchedFolder
 from entangle_cli.commands.watched_results import Pieces, require_rows
 from entangle_cli.errors import EntangleError, ModelError, StoppedEarly, UsageError
@@ -64,6 +65,7 @@ class Watching:
         self._board, self._trackers = board, trackers
         self._arrivals = Arrivals(settle=SETTLE_SECONDS, patience=PATIENCE_SECONDS)
         self._failed: dict[str, EntangleError] = {}
+        self._refused: dict[str, str] = {}
         self._fed: dict[str, _Fed] = {}
         self._seen: dict[str, Any] = {}
         self._news = time.monotonic()
@@ -75,8 +77,14 @@ class Watching:
 
     @property
     def waiting(self) -> list[str]:
-        """What is there and could not be opened so far."""
-        return [name for name in self._seen if name not in self.pieces and name not in self._failed]
+        """What is there and could not be opened so far, each with the reason."""
+        names = [name for name in self._seen if name not in (*self.pieces.names, *self._failed)]
+        return [
+            reason
+            if name in (reason := self._refused.get(name, "still changing"))
+            else f"{name}: {reason}"
+            for name in names
+        ]
 
     def run(self) -> None:
         """Measure what comes until the watch ends.
@@ -115,6 +123,7 @@ class Watching:
         try:
             prepared = self._opened(checkpoint, due)
         except ModelError as error:
+            self._refused[name] = str(error)
             if self._arrivals.refuse(name, time.monotonic()):
                 self._fail(name, error)
             return

@@ -74,6 +74,7 @@ def load_pickle(path: Path) -> Any:
         MemoryError,
         ImportError,
         NotImplementedError,
+        SystemError,
         OSError,
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

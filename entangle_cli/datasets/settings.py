@@ -21,6 +21,7 @@ from entangle_cli.text import suggestion
 PIXEL_LIMIT = 64_000_000
 # beyond it the arithmetic of pixels overflows
 _LARGEST = 1e12
+_SMALLEST_CROP = 0.05
 
 DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int16", "int32", "int64")
 
@@ -107,8 +108,9 @@ def _scale(value: Any, where: str) -> dict[str, Any]:
 
 def _crop_pct(value: Any, where: str) -> dict[str, Any]:
     share = _number(value, where)
-    if not 0 < share <= 1:
-        raise DataError(f"{where} is {value!r}; give a share above 0 and up to 1")
+    # images are enlarged by its inverse before they are cut
+    if not _SMALLEST_CROP <= share <= 1:
+        raise DataError(f"{where} is {value!r}; give a share from {_SMALLEST_CROP} to 1")
     return {"crop_pct": share}
 
 

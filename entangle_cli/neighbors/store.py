@@ -32,6 +32,7 @@ _DAMAGE = (
     SyntaxError,
     tokenize.TokenError,
     RuntimeError,
+    SystemError,
     OverflowError,
     MemoryError,
     struct.error,

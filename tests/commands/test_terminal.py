@@ -76,3 +76,41 @@ def test_a_trend_is_drawn_in_what_stdout_speaks(monkeypatch, encoding, trend):
     assert sparkline([0.0, None, 1.0]) == f"{trend[0]} {trend[1]}"
     assert sparkline([None]) == ""
     assert sparkline([2.0, 2.0]) == trend[0] * 2
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Every step that a command begins, with its units: (name, total, done)."""
+    begun = []
+    real_start, real_advance = Terminal.start, Terminal.advance
+
+    def start(self, task, total):
+        begun.append([task, total, 0])
+        real_start(self, task, total)
+
+    def advance(self, amount=1):
+        begun[-1][2] += amount
+        real_advance(self, amount)
+
+    monkeypatch.setattr(Terminal, "start", start)
+    monkeypatch.setattr(Terminal, "advance", advance)
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["dump", "checkpoints/digits-step1000.onnx", "test"], ["digits-step1000.onnx on test"]),
+        (["measure"], [f"measuring digits-step{step}.onnx" for step in ("0000", "1000")]),
+        (["dknn"], ["digits-step1000.onnx on train", "looking for neighbors"]),
+        (
+            ["ood", "--out", "letters", "--detectors", "knn,msp,mahalanobis"],
+            ["digits-step1000.onnx on letters", "looking for neighbors", "fitting detectors",
+             "bootstrap"],
+        ),
+    ],
+)  # fmt: skip
+def test_every_long_step_counts_its_units_to_the_end(entangle, project, steps, words, wanted):
+    assert entangle(*words, "-q").code == 0
+    assert set(wanted) <= {name for name, _, _ in steps}
+    assert [(name, done) for name, _, done in steps] == [(name, total) for name, total, _ in steps]

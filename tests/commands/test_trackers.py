@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from entangle_cli.commands import trackers
-from entangle_cli.commands.trackers import readings
+from entangle_cli.commands.readings import readings
 from entangle_cli.results import Result
 
 MODEL = "checkpoints/digits-step1000.onnx"
@@ -155,13 +155,14 @@ def test_two_names_that_mlflow_cannot_tell_apart_stay_apart(mlflow, calls):
     ]
 
 
+@pytest.mark.parametrize("call", ["start_run", "log_metrics", "log_artifact", "end_run"])
 def test_a_service_out_of_order_costs_a_warning_and_no_number(
-    entangle, project, mlflow, calls, monkeypatch
+    entangle, project, mlflow, calls, monkeypatch, call
 ):
     def refuse(*args, **options):
         raise ServiceError("no answer\nfrom the server")
 
-    monkeypatch.setattr(mlflow, "log_metrics", refuse)
+    monkeypatch.setattr(mlflow, call, refuse)
     found = entangle("measure", MODEL, "test", "--json", "--log-to", "mlflow")
     assert found.code == 0
     warnings = [line for line in found.stderr.splitlines() if line.startswith("warning")]

@@ -152,7 +152,18 @@ def test_a_short_watch_says_what_was_not_complete(entangle, run_folder, put, sec
     seconds([put(30)])
     found = watch(entangle, "--watch-idle", "10", "--json")
     assert found.code == 0
-    assert f"not measured, not complete at the end: {name(100)}" in found.json["notes"]
+    (note,) = found.json["notes"]
+    assert note.startswith("not measured, could not be opened by the end: ")
+    assert name(100) in note
+
+
+def test_a_watch_that_could_open_nothing_says_why(entangle, run_folder, seconds):
+    (run_folder / name(100)).write_bytes(b"half")
+    seconds([])
+    found = watch(entangle, "--watch-idle", "10")
+    assert found.code == 2
+    assert f"run/{name(100)}" in found.error
+    assert "none came" not in found.error
 
 
 def test_a_damaged_file_that_is_mended_is_measured_after_all(entangle, run_folder, put, seconds):

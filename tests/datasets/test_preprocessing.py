@@ -194,7 +194,7 @@ def test_json_gives_back_the_same_preprocessing(name, size):
         ({"input_size": [3, 32.5, 1]}, "positive whole numbers"),
         ({"layout": "chwn"}, "x: layout is 'chwn'"),
         ({"interpolation": "cubic"}, "did you mean 'bicubic'"),
-        ({"crop_pct": 2}, "a share above 0"),
+        ({"crop_pct": 2}, "a share from 0.05"),
         ({"crop_mode": "border"}, "x: crop_mode is 'border'"),
         ({"preset": "imagnet"}, "did you mean 'imagenet'"),
         ({"color": "red"}, "x: color is 'red'"),

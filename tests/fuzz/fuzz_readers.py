@@ -112,7 +112,7 @@ LIGHT = (
     Reader("layer patterns", patterns, read_patterns),
     Reader("store", fuzz_stores.stores, fuzz_stores.read_store, per_fork=20),
     Reader(
-        "store, sealed again",
+        "sealed store",
         fuzz_stores.stores,
         fuzz_stores.read_resealed,
         per_fork=5,

@@ -44,8 +44,8 @@ def run(settings: Settings, name: str) -> ClaimResult:
     settings.progress.finish()
     lines = [fit(rows, number, model) for number in range(sizes.runs) for model in MODELS]
     caption = (
-        f"{name}: every point is one attack at one strength in one run; the lines are fitted to "
-        "all points of a model. Credibility with calibration scores of zero trimmed."
+        f"{name}: every point is one attack at one strength in one run, with the clean images; a "
+        "line per model and attack. Credibility with calibration scores of zero trimmed."
     )
     figure = FigureDescription(tuple(_panel(rows, attack) for attack in ATTACKS), 2, caption)
     return ClaimResult(

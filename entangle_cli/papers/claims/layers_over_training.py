@@ -147,10 +147,10 @@ CLAIMS = (
         title="the last block of a ResNet separates the classes of CIFAR-10 while it is trained",
         run=run,
         sizes={
-            "quick": Sizes(runs=2, steps=300, batch=64, images=8000, test=1000),
+            "quick": Sizes(runs=3, steps=300, batch=64, images=8000, test=1000),
             "paper": Sizes(runs=4, steps=41000, batch=128, images=50000, test=10000, rate=1e-3),
         },
-        minutes={"quick": 4, "paper": 3000},
+        minutes={"quick": 5, "paper": 3000},
         needs=("cifar10@train", "cifar10@test"),
         quick_cannot="the loss of a network trained to its end: its accuracy stays far below",
     ),
