@@ -14,8 +14,8 @@ def working_folder(folder: Path) -> Iterator[Path]:
     Working copies are nameless files in it, which need no folder of their own.
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    make_folder(folder)
     try:
+        make_folder(folder)
         yield folder
     except BaseException:
         for place in missing:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from entangle_cli.errors import MeasureError
 from entangle_cli.papers.claims import (
     alpha_search,
     gan_curves,
@@ -127,3 +128,22 @@ def test_pictures_are_gray_or_colored_rows():
     assert grid.rows[0][0].shape == (2, 3)
     assert grid.rows[0][0].max() == 1
     assert pictures(torch.zeros(1, 3, 2, 3), "t", 2).rows[0][0].shape == (2, 3, 3)
+
+
+def test_without_optuna_the_search_fails_alone(settings_for, monkeypatch):
+    from entangle_cli.training import proposals
+
+    monkeypatch.setattr(proposals, "find_spec", lambda name: None)
+    # a wrong use would end the whole command, this does not
+    with pytest.raises(MeasureError, match="install the extra search"):
+        alpha_search.run(settings_for(TINY["figure-7"]))
+
+
+def test_a_best_alpha_at_the_end_of_the_space_is_said(settings_for):
+    pytest.importorskip("optuna")
+    notes = alpha_search.run(settings_for(TINY["figure-7"])).notes
+    assert notes[0] == "0 of 10 trials ended early and count as accuracy 0"
+    assert notes[1].startswith("accuracies are measured on 20 images")
+    trial = {"validation_accuracy": 0.9}
+    found = [[trial | {"alpha": -0.999}], [trial | {"alpha": 0.5}]]
+    assert alpha_search._at_the_end(found, 1.0).startswith("in 1 of 2 searches")

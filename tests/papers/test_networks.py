@@ -113,3 +113,18 @@ def test_the_shelf_says_what_is_missing(data_folder, tmp_path):
     (tmp_path / "mnist").mkdir()
     with pytest.raises(DataError):
         Shelf(tmp_path).open("mnist", "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "count"),
+    [
+        ("mnist", "train", 60_000),
+        ("mnist", "test", 10_000),
+        ("notmnist", "test", 10_000),
+        ("cifar10", "test", 10_000),
+        ("svhn", "test", 10_000),
+    ],
+)
+def test_the_shelf_reads_real_data_sets(shared, name, split, count):
+    data = Shelf(shared / "data").open(name, split)
+    assert (len(data), data.name) == (count, f"{name}@{split}")

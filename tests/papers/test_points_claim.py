@@ -63,4 +63,12 @@ def test_the_radius_of_a_ring_does_not_vary():
     labels = torch.arange(points.POINTS) % 4
     row = points.describe(ring, labels, two_modes=False)
     assert row["radius_variation"] == pytest.approx(0, abs=1e-5)
+    assert row["poles"] == pytest.approx(0, abs=1e-5)
     assert row["modes_kept"] is None
+
+
+def test_two_poles_are_no_ring_though_their_radius_does_not_vary():
+    poles = torch.tensor([[0.0, 1.0], [0.0, -1.0]]).repeat(points.POINTS // 2, 1)
+    row = points.describe(poles, torch.arange(points.POINTS) % 4, two_modes=False)
+    assert row["radius_variation"] == pytest.approx(0, abs=1e-5)
+    assert row["poles"] == pytest.approx(1, abs=1e-5)

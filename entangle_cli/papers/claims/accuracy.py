@@ -214,7 +214,7 @@ def _claim(name: str, also: tuple[str, ...]) -> Claim:
         title=f"accuracy and entanglement, baseline and entangled CNN on {name}",
         run=partial(run, name=name),
         sizes=SIZES,
-        minutes={"quick": 6, "paper": 1500},
+        minutes={"quick": 5, "paper": 1500},
         quick_cannot=_QUICK,
         needs=(f"{name}@train", f"{name}@test"),
     )

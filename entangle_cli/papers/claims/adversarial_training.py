@@ -199,7 +199,7 @@ CLAIMS = (
             "quick": Sizes(2, 400, 64, 1e-3, _QUICK, InnerAttack(steps=20, step_size=0.03)),
             "paper": Sizes(4, 20_000, 50, 1e-4, _MADRY, InnerAttack(steps=100), robust_points=2048),
         },
-        minutes={"quick": 4, "paper": 2000},
+        minutes={"quick": 3, "paper": 2000},
         quick_cannot=(
             "the printed values: the network is a tenth of Madry's and is trained on weaker "
             "attacks for a fiftieth of the steps"

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from entangle_cli.datasets import limit
+from entangle_cli.errors import MeasureError, UsageError
 from entangle_cli.papers.claim import Claim, ClaimResult, Settings
 from entangle_cli.papers.verdicts import Comparison, above, below
 from entangle_cli.report.panels import FigureDescription, Panel, Series
 from entangle_cli.results import Row
 from entangle_cli.training.data import load_images
-from entangle_cli.training.proposals import SearchSettings, Trial
+from entangle_cli.training.proposals import SearchSettings, Trial, need_optuna
 from entangle_cli.training.search import Journal, best, evaluation, hold_out, search
 from entangle_cli.training.settings import TrainingSettings
 
@@ -38,7 +39,16 @@ class Sizes:
 
 
 def run(settings: Settings) -> ClaimResult:
-    """Search, as often as the sizes say, each time with other seeds."""
+    """Search, as often as the sizes say, each time with other seeds.
+
+    Raises:
+        MeasureError: Optuna is not installed.
+    """
+    try:
+        need_optuna()
+    except UsageError as error:
+        # other claims need no Optuna: this one fails, they go on
+        raise MeasureError(str(error)) from error
     sizes: Sizes = settings.sizes
     dataset = limit(settings.shelf.open(DATA, "train"), sizes.images, seed=0)
     searches = []
@@ -66,7 +76,11 @@ def run(settings: Settings) -> ClaimResult:
         rows,
         _compare(searches),
         _figure(searches, len(rows)),
-        notes=[f"{failed} of {len(rows)} trials ended early and count as accuracy 0"],
+        notes=[
+            f"{failed} of {len(rows)} trials ended early and count as accuracy 0",
+            _noise(searches, len(validation[0])),
+            _at_the_end(searches, asked.space.alpha[1]),
+        ],
     )
 
 
@@ -85,6 +99,20 @@ def _compare(searches: list[list[Trial]]) -> list[Comparison]:
             printed="better",
         ),
     ]
+
+
+def _noise(searches: list[list[Trial]], count: int) -> str:
+    accuracy = float(np.mean([best(trials)["validation_accuracy"] for trials in searches]))
+    error = (accuracy * (1 - accuracy) / count) ** 0.5
+    return (
+        f"accuracies are measured on {count} images: {accuracy:.3f} has a standard error of "
+        f"{error:.3f}, and the best of many trials is too high"
+    )
+
+
+def _at_the_end(searches: list[list[Trial]], largest: float) -> str:
+    ends = sum(abs(best(trials)["alpha"]) > 0.99 * largest for trials in searches)
+    return f"in {ends} of {len(searches)} searches the best alpha is at the end of the space"
 
 
 def _top(trials: list[Trial], sign: int) -> float:
