@@ -6,7 +6,7 @@ A map can be read in many ways, so every statement is measured where the map is 
                      same images: their mean cosine, and whether the two sets can be told apart
     figures 12, 21   logits of images of the training distribution and of another one: AUROC of the
                      largest softmax probability, and whether the sets can be told apart
-    figure 22        the first hidden layer of images and of their adversarial versions (FGSM)
+    figure 22        the first hidden layer of images and of adversarial ones made of others (FGSM)
 
 "Told apart" is the entanglement of two sets as two classes, at its minimum over temperature:
 1 = not at all, 0 = completely (``measures.two_sample``). Figure 12 is of SVHN and CIFAR-10 in the
@@ -26,7 +26,7 @@ from entangle_cli.measures.two_sample import two_sample
 from entangle_cli.papers.claim import Claim, ClaimResult, Settings
 from entangle_cli.papers.credibility import CredibilitySizes, attacked
 from entangle_cli.papers.maps import tsne
-from entangle_cli.papers.networks import Trained, logits_and_layers
+from entangle_cli.papers.networks import Trained, logits_and_layers, part
 from entangle_cli.papers.pairs import SIZES as PAIR_SIZES
 from entangle_cli.papers.pairs import Pairs, PairSizes, first_rows, pairs
 from entangle_cli.papers.verdicts import above
@@ -114,7 +114,9 @@ def adversarial(settings: Settings) -> ClaimResult:
     """Figure 22: the first hidden layer of Fashion-MNIST, as it is and attacked."""
     sizes: MapSizes = settings.sizes
     found = pairs(settings, "fashion", sizes.pairs)
-    data = first_rows(settings.shelf.load("fashion", "test"), sizes.points)
+    # other images are attacked than are shown as they are: an image lies next to its own copy
+    both = first_rows(settings.shelf.load("fashion", "test"), 2 * sizes.points)
+    real, data = part(both, slice(0, None, 2)), part(both, slice(1, None, 2))
     twos = []
     for number in range(sizes.pairs.runs):
         for model in MODELS:
@@ -125,7 +127,7 @@ def adversarial(settings: Settings) -> ClaimResult:
             layer = network.layers[0]
             sets = tuple(
                 logits_and_layers(network, kind)[1][layer].numpy()
-                for kind in (as_inputs(data.images), moved)
+                for kind in (as_inputs(real.images), moved)
             )
             twos.append(_Two(number, model, sets, {"layer": layer}))
     return _result(settings, twos, "the first hidden layer", ("real", "adversarial"), found)
@@ -229,6 +231,7 @@ CLAIMS = (
         _MNIST,
         name="figure-22",
         also=(),
+        version=2,
         title="the first hidden layer of real and adversarial images, Fashion-MNIST",
         run=adversarial,
         needs=("fashion@train", "fashion@test"),
