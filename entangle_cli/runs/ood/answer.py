@@ -11,7 +11,7 @@ from entangle_cli.measures.detection import detection
 from entangle_cli.measures.ood.fitting import Key, column_name
 from entangle_cli.progress import Progress, silent
 from entangle_cli.results import Result, Row
-from entangle_cli.runs.ood.found import OODFound, ScoredSet
+from entangle_cli.runs.ood.found import MEAN, OODFound, ScoredSet
 from entangle_cli.runs.shared.tables import new_table, number, percent, plain_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95_in", "fpr95_out", "dtacc")
-MEAN = "mean"
 # rows that a person reads; all of them are in the CSV
 _SHOWN = 40
 

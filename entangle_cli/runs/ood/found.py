@@ -1,20 +1,25 @@
 """What ``entangle ood`` is asked and what it finds."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from entangle_cli.activations.file import ActivationFile
 from entangle_cli.library.evidence import Penultimate
-from entangle_cli.measures.ood.fitting import FittedDetector, Key
+from entangle_cli.measures.ood.evidence import Evidence
+from entangle_cli.measures.ood.fitting import FittedDetector, Key, score_inputs
 from entangle_cli.results import Row
 from entangle_cli.runs.shared.preparing import Prepared
 from entangle_cli.runs.shared.searching import SearchOptions
+from entangle_cli.runs.shared.set_names import told_apart
 
 if TYPE_CHECKING:
     from entangle_cli.datasets.dataset import Dataset
+
+# names the row of means, so no set may have it
+MEAN = "mean"
 
 
 @dataclass(frozen=True)
@@ -53,3 +58,18 @@ class OODFound:
     model: Row
     provenance: Row
     notes: list[str]
+
+
+def scored_sets(
+    tests: Sequence["Dataset"],
+    files: Sequence[ActivationFile],
+    sets: Sequence[Evidence],
+    fitted: Sequence[FittedDetector],
+) -> list[ScoredSet]:
+    """Scores of every set by all detectors, under names that are told apart."""
+    # only now: stored activations go by the name that a set has in any company
+    names = told_apart(tests, taken=(MEAN,))
+    return [
+        ScoredSet(replace(dataset, name=name), file, *score_inputs(fitted, inputs))
+        for dataset, name, file, inputs in zip(tests, names, files, sets, strict=True)
+    ]

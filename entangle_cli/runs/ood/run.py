@@ -15,14 +15,13 @@ from entangle_cli.library.evidence import (
 )
 from entangle_cli.measures.ood.catalogue import choose_methods
 from entangle_cli.measures.ood.evidence import Evidence, Known
-from entangle_cli.measures.ood.fitting import FittedDetector, fit_detectors, score_inputs
+from entangle_cli.measures.ood.fitting import fit_detectors
 from entangle_cli.measures.ood.interface import Method
 from entangle_cli.project import Project
 from entangle_cli.results import Row
 from entangle_cli.runs.dknn.data import check_overlap, known_labels
-from entangle_cli.runs.ood.answer import MEAN
 from entangle_cli.runs.ood.data import OODData, has_labels, reachable_neighbors, shared_notes
-from entangle_cli.runs.ood.found import OODFound, OODOptions, ScoredSet
+from entangle_cli.runs.ood.found import OODFound, OODOptions, scored_sets
 from entangle_cli.runs.ood.neighbors import metrics_needed, near_training
 from entangle_cli.runs.shared.console import Terminal
 from entangle_cli.runs.shared.preparing import (
@@ -38,7 +37,6 @@ from entangle_cli.runs.shared.preparing import (
 from entangle_cli.runs.shared.provenance import described, model_row, provenance, sanity
 from entangle_cli.runs.shared.run_options import RunOptions
 from entangle_cli.runs.shared.searching import Searching
-from entangle_cli.runs.shared.set_names import told_apart
 from entangle_cli.runs.shared.sources import choose_checkpoint
 
 if TYPE_CHECKING:
@@ -129,10 +127,9 @@ class _Work:
         _require_places(methods, layers)
         penultimate_of, extra = self._penultimate(prepared)
         wanted = tuple(dict.fromkeys((*layers, *extra)))
-        files = [self._stored(dataset, resolved, wanted) for dataset in tests]
-        train_file, calib_file = (
+        *files, train_file, calib_file = (
             None if dataset is None else self._stored(dataset, resolved, wanted)
-            for dataset in (train, calib)
+            for dataset in (*tests, train, calib)
         )
         accuracy = sanity(files[0], prepared, self.terminal)
         first = next(file for file in (train_file, calib_file, files[0]) if file is not None)
@@ -142,7 +139,7 @@ class _Work:
             methods, layers, penultimate, (train, calib, *tests), (train_file, calib_file, *files)
         )
         fitted = fit_detectors(methods, known, layers, keep=self.asked.keep, progress=self.terminal)
-        scored = _scored(tests, files, sets, fitted)
+        scored = scored_sets(tests, files, sets, fitted)
         return OODFound(
             prepared=prepared,
             layers=layers,
@@ -240,17 +237,3 @@ def _require_places(methods: Sequence[Method], layers: tuple[str, ...]) -> None:
     if not any(method.places(layers) for method in methods):
         names = ", ".join(dict.fromkeys(method.name for method in methods))
         raise UsageError(f"{names}: there is no layer to look at; choose some with --layers")
-
-
-def _scored(
-    tests: Sequence["Dataset"],
-    files: Sequence[ActivationFile],
-    sets: Sequence[Evidence],
-    fitted: Sequence[FittedDetector],
-) -> list[ScoredSet]:
-    # only now: stored activations go by the name that a set has in any company
-    names = told_apart(tests, taken=(MEAN,))
-    return [
-        ScoredSet(replace(dataset, name=name), file, *score_inputs(fitted, inputs))
-        for dataset, name, file, inputs in zip(tests, names, files, sets, strict=True)
-    ]
