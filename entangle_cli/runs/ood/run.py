@@ -123,8 +123,7 @@ class _Work:
         probed = next((d for d in (inside, calib, train) if has_labels(d)), inside)
         resolved = resolve(self.model, probed, self.project, self.run)
         prepared = prepare(self.model, inside, self.project, self.run, resolved)
-        layers = prepared.layers
-        _require_places(methods, layers)
+        layers = _require_places(methods, prepared.layers)
         penultimate_of, extra = self._penultimate(prepared)
         wanted = tuple(dict.fromkeys((*layers, *extra)))
         *files, train_file, calib_file = (
@@ -233,7 +232,8 @@ class _Work:
         )
 
 
-def _require_places(methods: Sequence[Method], layers: tuple[str, ...]) -> None:
+def _require_places(methods: Sequence[Method], layers: tuple[str, ...]) -> tuple[str, ...]:
     if not any(method.places(layers) for method in methods):
         names = ", ".join(dict.fromkeys(method.name for method in methods))
         raise UsageError(f"{names}: there is no layer to look at; choose some with --layers")
+    return layers
