@@ -37,10 +37,10 @@ from entangle_cli.commands import (
     train,
     verify,
 )
-from entangle_cli.commands.impatience import end_at_second_signal
 from entangle_cli.commands.usage import OneLineUsage
 from entangle_cli.errors import EntangleError
 from entangle_cli.results import invocation
+from entangle_cli.runs.shared.impatience import end_at_second_signal
 from entangle_cli.text import plain, shortened
 
 # rich help would double the time of --help

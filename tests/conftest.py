@@ -30,8 +30,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def project_folder(tmp_path_factory) -> Path:
     """What ``entangle demo`` makes, without the measuring: read it, do not write into it."""
-    from entangle_cli.commands.console import Terminal
     from entangle_cli.commands.demo import make_project
+    from entangle_cli.runs.shared.console import Terminal
 
     folder = tmp_path_factory.mktemp("project")
     make_project(folder, 0, overwrite=False, terminal=Terminal(quiet=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_reference import PAGE, command_names, render
 
-from entangle_cli.datasets.letters import write_letters
+from entangle_cli.datasets.formats.letters import write_letters
 from entangle_cli.measures.ood.catalogue import METHODS
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -97,8 +97,8 @@ def test_what_the_page_names_is_there():
 
 def test_the_options_of_the_sandbox_have_the_defaults_of_the_page():
     from entangle_cli.commands import options
-    from entangle_cli.models.confinement import Limits
-    from entangle_cli.models.landlock import machine_memory
+    from entangle_cli.models.sandbox.confinement import Limits
+    from entangle_cli.models.sandbox.landlock import machine_memory
 
     assert options.limits(False, None, None) is None
     assert options.limits(True, None, None) == Limits(600.0, machine_memory())

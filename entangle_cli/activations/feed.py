@@ -10,7 +10,7 @@ from entangle_cli.datasets.dataset import Dataset
 from entangle_cli.datasets.preprocessing import Preprocessing
 from entangle_cli.errors import DataError
 from entangle_cli.models import TensorSpec
-from entangle_cli.models.onnx_values import batch_axis
+from entangle_cli.models.onnx.values import batch_axis
 from entangle_cli.text import plain
 
 # how a TorchScript schema describes a dictionary of tensors

@@ -71,11 +71,11 @@ def attack(
     Prints the accuracy before and after; writes adversarial-METHOD-EPSILON.npz unless -o names a
     file.
     """
-    from entangle_cli.commands.attack_run import AttackOptions, run_attack
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.tables import plain_table
     from entangle_cli.errors import UsageError
     from entangle_cli.project import find_project
+    from entangle_cli.runs.attack import AttackOptions, run_attack
+    from entangle_cli.runs.shared.console import Terminal, show
+    from entangle_cli.runs.shared.tables import plain_table
 
     epsilons = tuple(dict.fromkeys(epsilon or [0.1]))
     for one in epsilons:

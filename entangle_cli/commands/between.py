@@ -68,11 +68,11 @@ def between(
     The soft nearest neighbor loss with two labels, A and B: 1 where one cannot be told from the
     other, 0 where they are apart. Labels of the data are not used.
     """
-    from entangle_cli.commands.between_answer import between_table
-    from entangle_cli.commands.between_run import BetweenOptions, run_between
-    from entangle_cli.commands.console import Terminal, show
     from entangle_cli.measures.protocol import parse_protocol
     from entangle_cli.project import find_project
+    from entangle_cli.runs.between.answer import between_table
+    from entangle_cli.runs.between.run import BetweenOptions, run_between
+    from entangle_cli.runs.shared.console import Terminal, show
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
     run = options.RunOptions(

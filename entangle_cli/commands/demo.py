@@ -8,7 +8,7 @@ import typer
 from entangle_cli.commands import options
 
 if TYPE_CHECKING:
-    from entangle_cli.commands.console import Terminal
+    from entangle_cli.runs.shared.console import Terminal
 
 STEPS = (0, 30, 100, 300, 1000)
 LETTERS = 300
@@ -46,16 +46,16 @@ def demo(
     quiet: options.Quiet = False,
 ) -> None:
     """Train a small network on handwritten digits, save checkpoints, measure them. Offline."""
-    from entangle_cli.commands.console import Terminal
     from entangle_cli.commands.dknn import dknn_and_show
-    from entangle_cli.commands.dknn_run import DkNNOptions
     from entangle_cli.commands.measure import measure_and_show
     from entangle_cli.commands.ood import ood_and_show
-    from entangle_cli.commands.ood_data import OODData
-    from entangle_cli.commands.ood_found import OODOptions
-    from entangle_cli.commands.reporting import write_page
     from entangle_cli.project import read_project
     from entangle_cli.report.runs import read_runs
+    from entangle_cli.runs.dknn.run import DkNNOptions
+    from entangle_cli.runs.ood.data import OODData
+    from entangle_cli.runs.ood.found import OODOptions
+    from entangle_cli.runs.report import write_page
+    from entangle_cli.runs.shared.console import Terminal
 
     terminal = Terminal(quiet=quiet)
     project = read_project(make_project(folder, seed, overwrite=overwrite, terminal=terminal))
@@ -93,7 +93,7 @@ def make_project(folder: Path, seed: int, *, overwrite: bool, terminal: "Termina
     """
     import tempfile
 
-    from entangle_cli.datasets.letters import write_letters
+    from entangle_cli.datasets.formats.letters import write_letters
     from entangle_cli.errors import UsageError
     from entangle_cli.project import FILE_NAME
 

@@ -9,9 +9,9 @@ from entangle_cli.commands import options
 from entangle_cli.commands.options import Knn, PValue, Zeros
 
 if TYPE_CHECKING:
-    from entangle_cli.commands.console import Terminal
-    from entangle_cli.commands.dknn_run import DkNNOptions
     from entangle_cli.project import Project
+    from entangle_cli.runs.dknn.run import DkNNOptions
+    from entangle_cli.runs.shared.console import Terminal
 
 
 def dknn(
@@ -77,10 +77,10 @@ def dknn(
 
     Prints a row per set and accuracy by credibility; writes a CSV per set with a row per input.
     """
-    from entangle_cli.commands.console import Terminal
-    from entangle_cli.commands.dknn_run import DkNNOptions
-    from entangle_cli.commands.searching import SearchOptions
     from entangle_cli.project import find_project
+    from entangle_cli.runs.dknn.run import DkNNOptions
+    from entangle_cli.runs.shared.console import Terminal
+    from entangle_cli.runs.shared.searching import SearchOptions
 
     run = options.RunOptions(
         output=output,
@@ -104,8 +104,8 @@ def dknn(
         force=force,
     )
     if dry_run:
-        from entangle_cli.commands.plan import show_plan
-        from entangle_cli.commands.plan_neighbors import plan_dknn
+        from entangle_cli.runs.plan.neighbors import plan_dknn
+        from entangle_cli.runs.plan.plan import show_plan
 
         terminal = Terminal(quiet=quiet, verbose=verbose)
         data = (train, calib, test or [])
@@ -138,11 +138,11 @@ def dknn_and_show(
     format: options.Format = options.Format.auto,
 ) -> None:
     """Judge, write the files, print the result; ``explain``: inputs, and how many of the worst."""
-    from entangle_cli.commands.console import show
-    from entangle_cli.commands.dknn_answer import answer, tables
-    from entangle_cli.commands.dknn_figures import draw_explanations
-    from entangle_cli.commands.dknn_run import run_dknn
-    from entangle_cli.commands.dknn_strips import STRIPS, strips
+    from entangle_cli.runs.dknn.answer import answer, tables
+    from entangle_cli.runs.dknn.figures import draw_explanations
+    from entangle_cli.runs.dknn.run import run_dknn
+    from entangle_cli.runs.dknn.strips import STRIPS, strips
+    from entangle_cli.runs.shared.console import show
 
     found = run_dknn(model, data, project, run, asked, terminal)
     result = answer(found, explain=explain[0], worst=explain[1])

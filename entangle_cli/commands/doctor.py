@@ -18,9 +18,9 @@ _PACKAGES = (
 
 def doctor(json: options.Json = False, format: options.FormatOption = options.Format.auto) -> None:
     """Versions, devices, libraries and free space; a missing requirement is named."""
-    from entangle_cli.commands.console import show
-    from entangle_cli.commands.tables import plain_table
     from entangle_cli.results import Result
+    from entangle_cli.runs.shared.console import show
+    from entangle_cli.runs.shared.tables import plain_table
 
     rows = [*_versions(), *_devices(), *_libraries(), *_places()]
     problems = [f"{row['what']}: {row['found']}" for row in rows if not row["ok"]]
@@ -70,7 +70,7 @@ def _libraries() -> list["Row"]:
     import numpy  # noqa: F401  (loads its BLAS)
     from threadpoolctl import threadpool_info
 
-    from entangle_cli.models.landlock import landlock_version
+    from entangle_cli.models.sandbox.landlock import landlock_version
 
     rows = [_row("hdf5", h5py.version.hdf5_version)]
     for pool in threadpool_info():

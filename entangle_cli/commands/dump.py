@@ -43,8 +43,11 @@ def dump(
     quiet: options.Quiet = False,
 ) -> None:
     """Write a model's activations to an HDF5 file; an interrupted dump resumes."""
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.preparing import (
+    from entangle_cli.errors import UsageError
+    from entangle_cli.project import find_project
+    from entangle_cli.results import Result
+    from entangle_cli.runs.shared.console import Terminal, show
+    from entangle_cli.runs.shared.preparing import (
         INPUT,
         activations,
         open_data,
@@ -52,11 +55,8 @@ def dump(
         prepare,
         resolve_device,
     )
-    from entangle_cli.commands.provenance import described, model_row, provenance, sanity
-    from entangle_cli.commands.tables import plain_table
-    from entangle_cli.errors import UsageError
-    from entangle_cli.project import find_project
-    from entangle_cli.results import Result
+    from entangle_cli.runs.shared.provenance import described, model_row, provenance, sanity
+    from entangle_cli.runs.shared.tables import plain_table
 
     run = options.RunOptions(
         output=output,
@@ -77,8 +77,8 @@ def dump(
         raise UsageError("--layers input: the raw data is measured, not dumped; use its own file")
     terminal = Terminal(quiet=quiet, verbose=verbose)
     if dry_run:
-        from entangle_cli.commands.plan import show_plan
-        from entangle_cli.commands.plan_measure import plan_dump
+        from entangle_cli.runs.plan.measure import plan_dump
+        from entangle_cli.runs.plan.plan import show_plan
 
         plan = plan_dump(model, data, file, project=find_project(), run=run, terminal=terminal)
         show_plan(plan, options.chosen_format(format, json), terminal)

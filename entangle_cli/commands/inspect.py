@@ -24,10 +24,10 @@ def inspect(
     quiet: options.Quiet = False,
 ) -> None:
     """Say what a file or folder is and what it holds, without computing anything long."""
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.sources import is_stored, names_model
-    from entangle_cli.commands.tables import facts_and_rows
     from entangle_cli.project import find_project
+    from entangle_cli.runs.shared.console import Terminal, show
+    from entangle_cli.runs.shared.sources import is_stored, names_model
+    from entangle_cli.runs.shared.tables import facts_and_rows
 
     terminal = Terminal(quiet=quiet)
     project = find_project()
@@ -102,8 +102,8 @@ def _activation_file(path: Path) -> "Result":
 
 
 def _model(what: str, project, run: options.RunOptions) -> "Result":
-    from entangle_cli.commands.preparing import open_one_model
     from entangle_cli.results import Result
+    from entangle_cli.runs.shared.preparing import open_one_model
 
     model = open_one_model(what, project, run)
     rows = [
@@ -122,8 +122,8 @@ def _model(what: str, project, run: options.RunOptions) -> "Result":
 def _data(what: str, project, run: options.RunOptions, terminal) -> "Result":
     import numpy as np
 
-    from entangle_cli.commands.preparing import open_data
     from entangle_cli.results import Result
+    from entangle_cli.runs.shared.preparing import open_data
 
     dataset = open_data(what, project, run, terminal)
     rows: list[Row] = []

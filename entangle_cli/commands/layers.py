@@ -42,11 +42,11 @@ def layers(
     quiet: options.Quiet = False,
 ) -> None:
     """List the layers of a model: name, kind, shape per sample, and which are measured."""
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.preparing import open_one_model
-    from entangle_cli.commands.tables import plain_table
     from entangle_cli.project import find_project
     from entangle_cli.results import Result
+    from entangle_cli.runs.shared.console import Terminal, show
+    from entangle_cli.runs.shared.preparing import open_one_model
+    from entangle_cli.runs.shared.tables import plain_table
 
     terminal = Terminal(quiet=quiet)
     project = find_project()
@@ -86,8 +86,8 @@ def _rows(model: "Model", example: "list[np.ndarray] | None", only_default: bool
 def _example(model, data, input_shape, project, run, terminal) -> "list[np.ndarray] | None":
     """A few rows of the data, or random rows of the given shape, or None."""
     if data is not None:
-        from entangle_cli.commands.preparing import open_data, prepare
         from entangle_cli.datasets import limit
+        from entangle_cli.runs.shared.preparing import open_data, prepare
 
         few = limit(open_data(data, project, run, terminal), _EXAMPLE_ROWS, run.seed)
         prepared = prepare(model, few, project, run)

@@ -63,11 +63,11 @@ def map(
     Prints how entangled the classes, and the placed sets with the data, are in the layer itself,
     and the 1-NN accuracy in the layer and in the map. Needs the extra 'report'.
     """
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.map_answer import answer, draw_map, map_table
-    from entangle_cli.commands.map_found import MapOptions
-    from entangle_cli.commands.map_run import run_map
     from entangle_cli.project import find_project
+    from entangle_cli.runs.map.answer import answer, draw_map, map_table
+    from entangle_cli.runs.map.found import MapOptions
+    from entangle_cli.runs.map.run import run_map
+    from entangle_cli.runs.shared.console import Terminal, show
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
     run = options.RunOptions(

@@ -9,9 +9,9 @@ import typer
 from entangle_cli.commands import options
 
 if TYPE_CHECKING:
-    from entangle_cli.commands.console import Terminal
     from entangle_cli.measures.protocol import Protocol
     from entangle_cli.project import Project
+    from entangle_cli.runs.shared.console import Terminal
 
 
 def measure(
@@ -91,10 +91,10 @@ def measure(
 
     Prints a row per layer; several checkpoints are put in the order of the steps in their names.
     """
-    from entangle_cli.commands.console import Terminal
     from entangle_cli.errors import UsageError
     from entangle_cli.measures.protocol import parse_protocol
     from entangle_cli.project import find_project
+    from entangle_cli.runs.shared.console import Terminal
 
     run = options.RunOptions(
         output=output,
@@ -123,8 +123,8 @@ def measure(
     if dry_run:
         if watch is not None:
             raise UsageError("--dry-run with --watch: what will come is unknown; give checkpoints")
-        from entangle_cli.commands.plan import show_plan
-        from entangle_cli.commands.plan_measure import plan_measure
+        from entangle_cli.runs.plan.measure import plan_measure
+        from entangle_cli.runs.plan.plan import show_plan
 
         given = {key: asked[key] for key in ("project", "run", "protocol", "terminal")}
         show_plan(plan_measure(sources or [], **given), asked["format"], asked["terminal"])
@@ -134,9 +134,9 @@ def measure(
             raise UsageError("--watch-until and --watch-idle end a watch; give --watch DIR")
         measure_and_show(sources or [], **asked)
         return
-    from entangle_cli.commands.watch_run import watch_and_show
-    from entangle_cli.commands.watched_folder import watched_folder
-    from entangle_cli.commands.watching import Watch
+    from entangle_cli.runs.watch.folder import watched_folder
+    from entangle_cli.runs.watch.run import watch_and_show
+    from entangle_cli.runs.watch.watching import Watch
 
     wanted = Watch(watched_folder(watch), until=watch_until, idle=watch_idle)
     watch_and_show(wanted, sources or [], **asked)
@@ -158,13 +158,13 @@ def measure_and_show(
     Raises:
         StoppedEarly: some checkpoints could not be measured; the others were.
     """
-    from entangle_cli.commands.console import show
-    from entangle_cli.commands.measure_pairs import with_pairs
-    from entangle_cli.commands.measure_run import measure_sources
-    from entangle_cli.commands.tables import measure_table
-    from entangle_cli.commands.trackers import Trackers
     from entangle_cli.errors import StoppedEarly
     from entangle_cli.measures.protocol import Protocol
+    from entangle_cli.runs.measure.pairs import with_pairs
+    from entangle_cli.runs.measure.run import measure_sources
+    from entangle_cli.runs.measure.trackers import Trackers
+    from entangle_cli.runs.shared.console import show
+    from entangle_cli.runs.shared.tables import measure_table
 
     trackers = Trackers(log_to, run.output, terminal)
     result, failed = measure_sources(

@@ -9,10 +9,10 @@ from entangle_cli.commands import options
 from entangle_cli.commands.options import Knn
 
 if TYPE_CHECKING:
-    from entangle_cli.commands.console import Terminal
-    from entangle_cli.commands.ood_data import OODData
-    from entangle_cli.commands.ood_found import OODOptions
     from entangle_cli.project import Project
+    from entangle_cli.runs.ood.data import OODData
+    from entangle_cli.runs.ood.found import OODOptions
+    from entangle_cli.runs.shared.console import Terminal
 
 
 def ood(
@@ -104,13 +104,13 @@ def ood(
     Prints a row per detector and layer, the best first; writes the scores of every input, and the
     fitted detectors for 'entangle score'.
     """
-    from entangle_cli.commands.console import Terminal
-    from entangle_cli.commands.gates import parse_gate
-    from entangle_cli.commands.ood_answer import METRICS
-    from entangle_cli.commands.ood_data import ood_data
-    from entangle_cli.commands.ood_found import OODOptions
-    from entangle_cli.commands.searching import SearchOptions
     from entangle_cli.project import find_project
+    from entangle_cli.runs.ood.answer import METRICS
+    from entangle_cli.runs.ood.data import ood_data
+    from entangle_cli.runs.ood.found import OODOptions
+    from entangle_cli.runs.shared.console import Terminal
+    from entangle_cli.runs.shared.gates import parse_gate
+    from entangle_cli.runs.shared.searching import SearchOptions
 
     gates = [parse_gate(text, METRICS) for text in fail_if or ()]
     project = find_project()
@@ -137,8 +137,8 @@ def ood(
         force=force,
     )
     if dry_run:
-        from entangle_cli.commands.plan import show_plan
-        from entangle_cli.commands.plan_neighbors import plan_ood
+        from entangle_cli.runs.plan.neighbors import plan_ood
+        from entangle_cli.runs.plan.plan import show_plan
 
         terminal = Terminal(quiet=quiet, verbose=verbose)
         data = ood_data(inside, outside or [], train, calib, project)
@@ -173,11 +173,11 @@ def ood_and_show(
     Raises:
         GateFailed: a row meets the condition of a gate.
     """
-    from entangle_cli.commands.console import show
-    from entangle_cli.commands.gates import check_gates
-    from entangle_cli.commands.ood_answer import MEAN, answer, tables
-    from entangle_cli.commands.ood_fitted import write_fitted
-    from entangle_cli.commands.ood_run import run_ood
+    from entangle_cli.runs.ood.answer import MEAN, answer, tables
+    from entangle_cli.runs.ood.fitted import write_fitted
+    from entangle_cli.runs.ood.run import run_ood
+    from entangle_cli.runs.shared.console import show
+    from entangle_cli.runs.shared.gates import check_gates
 
     found = run_ood(model, data, project, run, asked, terminal)
     result = answer(found, resamples=asked.resamples, seed=run.seed, progress=terminal)

@@ -1,6 +1,5 @@
 """The options that several commands share, declared once."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from entangle_cli.errors import UsageError
+from entangle_cli.runs.shared.run_options import Format as Format
+from entangle_cli.runs.shared.run_options import RunOptions as RunOptions
 
 if TYPE_CHECKING:
-    from entangle_cli.models.confinement import Limits
+    from entangle_cli.models.sandbox.confinement import Limits
 
 
 class Metric(StrEnum):
@@ -57,15 +58,6 @@ class Zeros(StrEnum):
 
     keep = "keep"
     trim = "trim"
-
-
-class Format(StrEnum):
-    """What the result looks like on stdout."""
-
-    auto = "auto"
-    table = "table"
-    json = "json"
-    csv = "csv"
 
 
 Output = Annotated[
@@ -160,30 +152,11 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stde
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors on stderr.")]
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """What decides how a model's activations on a data set are computed and kept."""
-
-    output: Path
-    layers: tuple[str, ...] = ()
-    exclude_layers: tuple[str, ...] = ()
-    reduce: str = "flatten"
-    preprocess: str | None = None
-    batch_size: int | None = None
-    device: str = "cpu"
-    dtype: str = "float32"
-    limit: int | None = None
-    seed: int = 0
-    overwrite: bool = False
-    trust: bool = False
-    sandbox: "Limits | None" = None
-
-
 def limits(sandbox: bool, timeout: float | None, memory: float | None) -> "Limits | None":
     """The limits of a sandbox, None where none is asked for."""
     if not sandbox and timeout is None and memory is None:
         return None
-    from entangle_cli.models.confinement import Limits
+    from entangle_cli.models.sandbox.confinement import Limits
 
     given: dict[str, Any] = {} if timeout is None else {"seconds": timeout}
     if memory is not None:

@@ -33,9 +33,9 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Figures and numbers of runs as one self-contained page, to be opened in a browser."""
-    from entangle_cli.commands.console import Terminal
-    from entangle_cli.commands.reporting import write_figures, write_page
     from entangle_cli.report.runs import read_runs
+    from entangle_cli.runs.report import write_figures, write_page
+    from entangle_cli.runs.shared.console import Terminal
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
     found = read_runs(runs or [Path("entangle-out")])

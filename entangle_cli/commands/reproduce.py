@@ -45,9 +45,9 @@ def reproduce(
     Each claim writes its numbers, its figure and its comparison below DIR; finished ones are kept,
     and comparison.html has them all. Stopped, the same command goes on.
     """
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.reproduce_run import list_claims, reproduce_claims
-    from entangle_cli.commands.tables import plain_table
+    from entangle_cli.runs.reproduce import list_claims, reproduce_claims
+    from entangle_cli.runs.shared.console import Terminal, show
+    from entangle_cli.runs.shared.tables import plain_table
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
     run = options.RunOptions(output=output, device=device, seed=seed, overwrite=overwrite)

@@ -11,8 +11,8 @@ from entangle_cli.commands import options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from entangle_cli.commands.score_run import Judged
     from entangle_cli.results import Row
+    from entangle_cli.runs.score import Judged
 
 
 class Lines(StrEnum):
@@ -67,10 +67,10 @@ def score(
     """
     import sys
 
-    from entangle_cli.commands.console import Terminal
-    from entangle_cli.commands.ood_fitted import read_fitted
-    from entangle_cli.commands.score_run import run_score
     from entangle_cli.project import find_project
+    from entangle_cli.runs.ood.fitted import read_fitted
+    from entangle_cli.runs.score import run_score
+    from entangle_cli.runs.shared.console import Terminal
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
     run = options.RunOptions(

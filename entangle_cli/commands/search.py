@@ -65,11 +65,11 @@ def search(
     A Gaussian process proposes; every trial is a row of search.csv. Stopped, the same command
     resumes; with more --trials it goes on. Needs the extra 'search'.
     """
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.search_run import run_search, space_up_to
-    from entangle_cli.commands.tables import plain_table
-    from entangle_cli.commands.train_run import parse_temperature
     from entangle_cli.project import find_project
+    from entangle_cli.runs.search import run_search, space_up_to
+    from entangle_cli.runs.shared.console import Terminal, show
+    from entangle_cli.runs.shared.tables import plain_table
+    from entangle_cli.runs.train import parse_temperature
     from entangle_cli.training.proposals import SearchSettings
     from entangle_cli.training.settings import TrainingSettings
 

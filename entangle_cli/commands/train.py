@@ -92,9 +92,9 @@ def train(
     Prints a row per checkpoint; the checkpoints, as ONNX and TorchScript, are ready for 'entangle
     measure DIR/checkpoints/*.onnx DATA'. Stopped, the same command resumes.
     """
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.train_run import parse_temperature, run_train
     from entangle_cli.project import find_project
+    from entangle_cli.runs.shared.console import Terminal, show
+    from entangle_cli.runs.train import parse_temperature, run_train
     from entangle_cli.training.settings import TrainingSettings
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
@@ -120,7 +120,7 @@ def train(
     written = result.write(output)
     for note in result.notes:
         terminal.note(f"note: {note}")
-    from entangle_cli.commands.tables import plain_table
+    from entangle_cli.runs.shared.tables import plain_table
 
     show(result, options.chosen_format(format, json), plain_table(result.rows))
     terminal.note(f"wrote {', '.join(str(path) for path in written)}")

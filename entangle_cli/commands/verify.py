@@ -8,8 +8,8 @@ import typer
 from entangle_cli.commands import options
 
 if TYPE_CHECKING:
-    from entangle_cli.commands.console import Terminal
     from entangle_cli.results import Row
+    from entangle_cli.runs.shared.console import Terminal
 
 _SUFFIXES = (".h5", ".hdf5")
 # what lies beside an activation file, and only there
@@ -29,10 +29,10 @@ def verify(
     Of a folder, every activation file anywhere below it. An unfinished file is intact if what it
     has committed is.
     """
-    from entangle_cli.commands.console import Terminal, show
-    from entangle_cli.commands.tables import plain_table
     from entangle_cli.errors import StoreError
     from entangle_cli.results import Result
+    from entangle_cli.runs.shared.console import Terminal, show
+    from entangle_cli.runs.shared.tables import plain_table
 
     if not run.exists():
         raise StoreError(f"{run}: no such file; give an activation file, or a folder with some")

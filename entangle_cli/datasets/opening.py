@@ -47,7 +47,7 @@ def _part(dataset: Dataset, rows: slice) -> Dataset:
 
 def _reader(reference: Reference) -> Callable[[Reference], Dataset]:
     if reference.path is None:
-        from entangle_cli.datasets.digits import read_digits
+        from entangle_cli.datasets.formats.digits import read_digits
 
         return read_digits
     if reference.path.is_dir():
@@ -57,7 +57,7 @@ def _reader(reference: Reference) -> Callable[[Reference], Dataset]:
 
 
 def _folder_reader(folder: Path) -> Callable[[Reference], Dataset]:
-    from entangle_cli.datasets import cifar, idx, image_folder
+    from entangle_cli.datasets.formats import cifar, idx, image_folder
 
     try:
         names = [entry.name for entry in folder.iterdir()]
@@ -73,7 +73,7 @@ def _folder_reader(folder: Path) -> Callable[[Reference], Dataset]:
 def _file_reader(path: Path, signature: Signature) -> Callable[[Reference], Dataset]:
     if signature in ("zip", "npy", "hdf5", "matlab"):
         return _array_reader(path, signature)
-    from entangle_cli.datasets import cifar, idx, image_folder
+    from entangle_cli.datasets.formats import cifar, idx, image_folder
 
     if signature == "idx":
         return idx.read_idx
@@ -88,22 +88,22 @@ def _file_reader(path: Path, signature: Signature) -> Callable[[Reference], Data
 
 def _array_reader(path: Path, signature: Signature) -> Callable[[Reference], Dataset]:
     if signature == "hdf5":
-        from entangle_cli.datasets.hdf5 import read_hdf5
+        from entangle_cli.datasets.formats.hdf5 import read_hdf5
 
         return read_hdf5
     if signature == "matlab":
-        from entangle_cli.datasets.svhn import read_svhn
+        from entangle_cli.datasets.formats.svhn import read_svhn
 
         return read_svhn
     if signature == "npy":
-        from entangle_cli.datasets.npy import read_npy
+        from entangle_cli.datasets.formats.npy import read_npy
 
         return read_npy
-    from entangle_cli.datasets.npz import is_npz, read_npz
+    from entangle_cli.datasets.formats.npz import is_npz, read_npz
 
     if is_npz(path):
         return read_npz
-    from entangle_cli.datasets.image_folder import read_image_folder
+    from entangle_cli.datasets.formats.image_folder import read_image_folder
 
     return read_image_folder
 

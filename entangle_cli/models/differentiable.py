@@ -9,7 +9,7 @@ from torch import Tensor
 from entangle_cli.errors import ModelError
 from entangle_cli.models.formats import file_kind
 from entangle_cli.models.safety import refusal
-from entangle_cli.models.torchscript_network import Network
+from entangle_cli.models.torchscript.network import Network
 
 
 def open_differentiable(

@@ -10,7 +10,7 @@ from entangle_cli.models.formats import REASONS, file_kind
 
 if TYPE_CHECKING:
     from entangle_cli.models import Model
-    from entangle_cli.models.confinement import Limits
+    from entangle_cli.models.sandbox.confinement import Limits
 
 
 def open_model(
@@ -32,17 +32,17 @@ def open_model(
     kind = file_kind(path)
     is_onnx = kind == "onnx" or (kind == "unknown" and path.suffix == ".onnx")
     if sandbox is not None and (is_onnx or kind == "torchscript"):
-        from entangle_cli.models.confined import ConfinedModel
+        from entangle_cli.models.sandbox.confined import ConfinedModel
 
         if device != "cpu":
             raise ModelError(f"{path}: a sandbox runs on the CPU only; give --device cpu")
         return ConfinedModel(path, trust=trust, is_onnx=is_onnx, limits=sandbox)
     if is_onnx:
-        from entangle_cli.models.onnx import OnnxModel
+        from entangle_cli.models.onnx.model import OnnxModel
 
         return OnnxModel(path, device=device)
     if kind == "torchscript":
-        from entangle_cli.models.torchscript import TorchScriptModel
+        from entangle_cli.models.torchscript.model import TorchScriptModel
 
         return TorchScriptModel(path, device=device, trust=trust)
     raise ModelError(f"{path}: {REASONS[kind]}")

@@ -6,7 +6,7 @@ from fakes import FakeModel, contents, make_feed
 
 from entangle_cli.activations.dump import dump
 from entangle_cli.activations.file import ActivationFile
-from entangle_cli.models.onnx_session import BatchTooLarge, TapSession, providers_for
+from entangle_cli.models.onnx.session import BatchTooLarge, TapSession, providers_for
 
 LAYERS = ("map", "fc")
 

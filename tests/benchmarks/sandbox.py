@@ -18,8 +18,8 @@ from entangle_cli.activations.dump import dump
 from entangle_cli.activations.duplicates import Duplicates
 from entangle_cli.activations.feed import Feed
 from entangle_cli.datasets.dataset import Dataset
-from entangle_cli.models.confinement import Limits
 from entangle_cli.models.opening import open_model
+from entangle_cli.models.sandbox.confinement import Limits
 from tests.benchmarks.harness import Bench
 from tests.benchmarks.whole import LeNet
 

@@ -1,6 +1,6 @@
 """Which checkpoints are ready: settled, readable, and new or changed."""
 
-from entangle_cli.commands.arrivals import Arrivals
+from entangle_cli.runs.watch.arrivals import Arrivals
 
 
 def due_times(arrivals, looks, *, opened=True):

@@ -85,7 +85,7 @@ def test_two_series_at_once_are_not_shown_as_one(entangle, project):
 
 
 def test_an_incomplete_activation_file_is_not_measured(entangle, project, monkeypatch):
-    from entangle_cli.models.onnx import OnnxModel
+    from entangle_cli.models.onnx.model import OnnxModel
 
     run, calls = OnnxModel.run, []
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from entangle_cli.commands.between_data import ordered
 from entangle_cli.datasets import open_dataset
 from entangle_cli.measures.temperature import entanglement
+from entangle_cli.runs.between.data import ordered
 
 MODEL = "checkpoints/digits-step1000.onnx"
 KEYS = [

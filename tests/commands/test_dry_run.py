@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from entangle_cli.activations.file import ActivationFile
-from entangle_cli.commands import console, plan, planning
 from entangle_cli.measures.protocol import Protocol
+from entangle_cli.runs.plan import plan, planning
+from entangle_cli.runs.shared import console
 
 MODEL = "checkpoints/digits-step1000.onnx"
 STEPS = ["0000", "0030", "0100", "0300", "1000"]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entangle_cli import app as command_line
-from entangle_cli.commands.gates import Gate, check_gates, parse_gate
 from entangle_cli.errors import GateFailed, UsageError
+from entangle_cli.runs.shared.gates import Gate, check_gates, parse_gate
 
 KNOWN = ("auroc", "aupr_in", "fpr95_in", "fpr95_out")
 ROWS = [

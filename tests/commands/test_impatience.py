@@ -10,7 +10,7 @@ import pytest
 # a mutex that is locked twice never comes back, and no signal interrupts it
 STUCK = """
 import ctypes, signal
-from entangle_cli.commands.impatience import end_at_second_signal
+from entangle_cli.runs.shared.impatience import end_at_second_signal
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda *a: None)
 end_at_second_signal([signal.SIGINT, signal.SIGTERM])

@@ -9,12 +9,12 @@ import pytest
 pytest.importorskip("openTSNE", reason="maps need the extra 'report'")
 
 from entangle_cli.activations.file import ActivationFile
-from entangle_cli.commands import map_answer
 from entangle_cli.datasets import open_dataset
 from entangle_cli.measures import embedding
 from entangle_cli.measures.protocol import Protocol
 from entangle_cli.measures.temperature import entanglement
 from entangle_cli.measures.two_sample import two_sample
+from entangle_cli.runs.map import answer as map_answer
 
 MODEL = "checkpoints/digits-step1000.onnx"
 KEYS = (

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from entangle_cli.commands.layer_points import every_label
 from entangle_cli.errors import MeasureError
+from entangle_cli.runs.measure.layer_points import every_label
 
 ROW_KEYS = (
     "model step layer dim n classes snnl temperature ceiling entanglement boundary knn_accuracy"

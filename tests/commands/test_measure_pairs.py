@@ -5,11 +5,11 @@ import csv
 import numpy as np
 import pytest
 
-from entangle_cli.commands import measuring
-from entangle_cli.commands.measure_pairs import pair_notes
 from entangle_cli.measures.class_pairs import class_pairs
 from entangle_cli.measures.protocol import Protocol
 from entangle_cli.measures.temperature import entanglement
+from entangle_cli.runs.measure import measuring
+from entangle_cli.runs.measure.pairs import pair_notes
 
 MODEL = "checkpoints/digits-step1000.onnx"
 KEYS = ("model step layer class_a class_b name_a name_b n_a n_b snnl entanglement boundary").split()

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from entangle_cli.commands import measuring
-from entangle_cli.commands.measured import MeasuredLayers
 from entangle_cli.measures.protocol import Protocol
 from entangle_cli.measures.temperature import entanglement
+from entangle_cli.runs.measure import measuring
+from entangle_cli.runs.measure.measured import MeasuredLayers
 
 MODEL = "checkpoints/digits-step1000.onnx"
 LABELS = np.array([0, 1, 0, 1, 1])

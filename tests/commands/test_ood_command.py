@@ -291,7 +291,7 @@ def test_the_second_run_reads_the_stored_neighbors(entangle, done, finished, mon
     def refuse(*words, **options):
         raise AssertionError("searched again")
 
-    monkeypatch.setattr("entangle_cli.commands.searching.build_index", refuse)
+    monkeypatch.setattr("entangle_cli.runs.shared.searching.build_index", refuse)
     monkeypatch.setattr("entangle_cli.activations.dump.ActivationWriter", refuse)
     again = entangle("ood", "--in", "test", "--out", "letters", "--json", "-q")
     assert again.json["rows"] == finished[1]["rows"]

@@ -11,11 +11,11 @@ import pytest
 def measured(tmp_path_factory, project_folder):
     """An output folder of measure and dknn in the demo's project."""
     from entangle_cli.commands import options
-    from entangle_cli.commands.console import Terminal
     from entangle_cli.commands.dknn import dknn_and_show
-    from entangle_cli.commands.dknn_run import DkNNOptions
     from entangle_cli.commands.measure import measure_and_show
     from entangle_cli.project import read_project
+    from entangle_cli.runs.dknn.run import DkNNOptions
+    from entangle_cli.runs.shared.console import Terminal
 
     project = read_project(project_folder / "entangle.toml")
     folder = tmp_path_factory.mktemp("report") / "entangle-out"

@@ -109,10 +109,10 @@ def test_json_lines_say_the_same(entangle, here):
 
 def test_a_number_that_is_not_finite_is_null_in_json(here):
     from entangle_cli.commands.score import csv_lines, json_lines
-    from entangle_cli.commands.score_run import Judged
     from entangle_cli.datasets import open_dataset
     from entangle_cli.measures.ood.fitting import FittedDetector
     from entangle_cli.measures.ood.logit_scores import MSP
+    from entangle_cli.runs.score import Judged
 
     judge = FittedDetector("msp", "logits", MSP(), threshold=np.inf)
     scores = {judge.key: np.array([np.inf, 0.5])}
@@ -212,8 +212,8 @@ def test_a_damaged_file_is_refused_in_one_line(entangle, mine, kind):
 
 
 def test_every_flipped_byte_is_noticed_or_harmless(mine):
-    from entangle_cli.commands.ood_fitted import read_fitted
     from entangle_cli.errors import UsageError
+    from entangle_cli.runs.ood.fitted import read_fitted
 
     path = mine / "entangle-out" / "fitted.npz"
     whole = path.read_bytes()

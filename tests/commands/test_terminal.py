@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from entangle_cli.commands import console
-from entangle_cli.commands.console import Terminal
-from entangle_cli.commands.tables import sparkline
+from entangle_cli.runs.shared import console
+from entangle_cli.runs.shared.console import Terminal
+from entangle_cli.runs.shared.tables import sparkline
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from entangle_cli.commands import trackers
-from entangle_cli.commands.readings import readings
 from entangle_cli.results import Result
+from entangle_cli.runs.measure import trackers
+from entangle_cli.runs.measure.readings import readings
 
 MODEL = "checkpoints/digits-step1000.onnx"
 FC2 = ("measure", "test", "--layers", "fc2", "-q")

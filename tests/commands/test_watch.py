@@ -14,11 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from entangle_cli.commands import measuring, watching
-from entangle_cli.commands.watched_folder import WatchedFolder, is_temporary, watched_folder
 from entangle_cli.datasets.preprocessing import Preprocessing
 from entangle_cli.datasets.probing import Resolved
 from entangle_cli.errors import UsageError
+from entangle_cli.runs.measure import measuring
+from entangle_cli.runs.watch import watching
+from entangle_cli.runs.watch.folder import WatchedFolder, is_temporary, watched_folder
 
 STEPS = [0, 30, 100, 300, 1000]
 

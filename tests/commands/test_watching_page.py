@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from entangle_cli.commands.trackers import _EXTRAS as TRACKERS
+from entangle_cli.runs.measure.trackers import _EXTRAS as TRACKERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "watching.md"
 PYPROJECT = PAGE.parents[1] / "pyproject.toml"

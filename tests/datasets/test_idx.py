@@ -5,7 +5,7 @@ import pytest
 from formats import idx_bytes, write_idx
 
 from entangle_cli.datasets import open_dataset
-from entangle_cli.datasets.idx import read_idx_array
+from entangle_cli.datasets.formats.idx import read_idx_array
 from entangle_cli.errors import DataError
 
 

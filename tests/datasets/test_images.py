@@ -5,7 +5,7 @@ import pytest
 from formats import png_bytes
 from PIL import Image
 
-from entangle_cli.datasets.images import decode, traits
+from entangle_cli.datasets.formats.images import decode, traits
 from entangle_cli.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from entangle_cli.datasets.letters import LETTERS, draw_letters, write_letters
+from entangle_cli.datasets.formats.letters import LETTERS, draw_letters, write_letters
 
 
 def test_letters_are_drawn_the_same_for_one_seed_and_differ_for_another():

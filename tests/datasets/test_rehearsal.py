@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from entangle_cli.datasets import hdf5, open_dataset
+from entangle_cli.datasets import open_dataset
+from entangle_cli.datasets.formats import hdf5
 from entangle_cli.datasets.rehearsal import rehearsed
 from entangle_cli.errors import DataError
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entangle_cli.datasets import limit, open_dataset
-from entangle_cli.datasets.digits import split_rows
+from entangle_cli.datasets.formats.digits import split_rows
 from entangle_cli.datasets.sampling import stratified_rows
 from entangle_cli.errors import DataError
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from entangle_cli.datasets import open_dataset
-from entangle_cli.datasets.matfile import read_matrices
+from entangle_cli.datasets.formats.matfile import read_matrices
 from entangle_cli.errors import DataError
 
 

@@ -80,7 +80,7 @@ def read_patterns(folder: Path, sample: Sample) -> None:
 
 
 def _torch() -> None:
-    for name in ("torch", "onnx", "onnxruntime", "entangle_cli.models.torchscript"):
+    for name in ("torch", "onnx", "onnxruntime", "entangle_cli.models.torchscript.model"):
         importlib.import_module(name)
     for name in ("onnx", "safety", "formats"):
         importlib.import_module(f"entangle_cli.models.{name}")
@@ -92,7 +92,7 @@ def _numbers() -> None:
         importlib.import_module(f"entangle_cli.datasets.{name}")
     importlib.import_module("entangle_cli.datasets.preprocessing")
     # less than what counts as a hang here
-    importlib.import_module("entangle_cli.datasets.hdf5").SECONDS = 4
+    importlib.import_module("entangle_cli.datasets.formats.hdf5").SECONDS = 4
 
 
 # native code that may go on damaged after a mutant has a process for one or a few; those are slow

@@ -204,7 +204,7 @@ def fitted() -> list[Sample]:
 
 def read_fitted_run(folder: Path, sample: Sample) -> None:
     """As ``entangle score`` reads it."""
-    from entangle_cli.commands.ood_fitted import read_fitted
+    from entangle_cli.runs.ood.fitted import read_fitted
 
     run = read_fitted(folder / sample.argument)
     assert all(one.detector is not None for one in run.detectors)

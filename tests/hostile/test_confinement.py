@@ -15,7 +15,7 @@ from sound import Perceptron, save_script, vector_model
 from traps import SECRET, Trap
 
 from entangle_cli.errors import ModelError
-from entangle_cli.models.confinement import Limits, call_confined, landlock_version
+from entangle_cli.models.sandbox.confinement import Limits, call_confined, landlock_version
 
 HERE = "confined_targets"
 SHORT = Limits(seconds=50, memory=3 * 2**30)

@@ -92,7 +92,7 @@ def test_no_plugin_is_loaded_for_a_data_set(make_trap):
     # a reader that asks for the block all the same
     for command in (
         ["-m", "entangle_cli", "measure", "evil.h5"],
-        ["-c", "import entangle_cli.datasets.hdf5; " + read],
+        ["-c", "import entangle_cli.datasets.formats.hdf5; " + read],
     ):
         done = subprocess.run(
             [sys.executable, *command], env=opened, capture_output=True, text=True, timeout=SECONDS

@@ -16,10 +16,10 @@ from sound import Perceptron, save_script, vector_model
 from traps import SECRET, Trap
 
 from entangle_cli.errors import ModelError
-from entangle_cli.models.confined import ConfinedModel
-from entangle_cli.models.confinement import Limits
-from entangle_cli.models.landlock import landlock_version
 from entangle_cli.models.opening import open_model
+from entangle_cli.models.sandbox.confined import ConfinedModel
+from entangle_cli.models.sandbox.confinement import Limits
+from entangle_cli.models.sandbox.landlock import landlock_version
 
 LIMITS = Limits(seconds=100, memory=3 * 2**30)
 locked = pytest.mark.skipif(not landlock_version(), reason="no Landlock in this kernel")
@@ -233,10 +233,10 @@ def test_the_child_ends_with_its_model(trap):
 
 
 def test_a_kernel_without_landlock_is_told(trap, monkeypatch):
-    monkeypatch.setattr("entangle_cli.models.confined.landlock_version", lambda: 0)
+    monkeypatch.setattr("entangle_cli.models.sandbox.confined.landlock_version", lambda: 0)
     assert "no Landlock" in open_model("vec.onnx", sandbox=LIMITS).notes[0]
     assert "no Landlock" in run("layers vec.onnx --sandbox").stderr
-    monkeypatch.setattr("entangle_cli.models.landlock.landlock_version", lambda: 0)
+    monkeypatch.setattr("entangle_cli.models.sandbox.landlock.landlock_version", lambda: 0)
     found = json.loads(run("doctor --json").stdout)["rows"]
     assert "no Landlock" in next(row["found"] for row in found if row["what"] == "sandbox")
 

@@ -16,13 +16,13 @@ MODEL = "checkpoints/digits-step1000.onnx"
 def judged(tmp_path_factory, project_folder):
     """What dknn and ood write in the demo's project, and the activations they left."""
     from entangle_cli.commands import options
-    from entangle_cli.commands.console import Terminal
     from entangle_cli.commands.dknn import dknn_and_show
-    from entangle_cli.commands.dknn_run import DkNNOptions
     from entangle_cli.commands.ood import ood_and_show
-    from entangle_cli.commands.ood_data import OODData
-    from entangle_cli.commands.ood_found import OODOptions
     from entangle_cli.project import read_project
+    from entangle_cli.runs.dknn.run import DkNNOptions
+    from entangle_cli.runs.ood.data import OODData
+    from entangle_cli.runs.ood.found import OODOptions
+    from entangle_cli.runs.shared.console import Terminal
 
     project = read_project(project_folder / "entangle.toml")
     folder = tmp_path_factory.mktemp("library") / "out"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from entangle_cli.errors import ModelError
-from entangle_cli.models.channel import Channel, ChannelClosed, NoAnswer, Nonsense
+from entangle_cli.models.sandbox.channel import Channel, ChannelClosed, NoAnswer, Nonsense
 
 LARGEST = 1 << 20
 

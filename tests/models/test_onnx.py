@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from entangle_cli.errors import ModelError
-from entangle_cli.models.onnx import OnnxModel
-from entangle_cli.models.onnx_session import first_sentence
+from entangle_cli.models.onnx.model import OnnxModel
+from entangle_cli.models.onnx.session import first_sentence
 
 N = 5
 

@@ -5,8 +5,8 @@ import onnx
 import onnx_files as files
 import pytest
 
-from entangle_cli.models.onnx_file import read_file
-from entangle_cli.models.onnx_scopes import Visit, merge_repeats, module_paths, number_calls
+from entangle_cli.models.onnx.file import read_file
+from entangle_cli.models.onnx.scopes import Visit, merge_repeats, module_paths, number_calls
 from entangle_cli.models.selection import name_layers
 
 X, Y = files.value("x", ["n", 4]), files.value("y", ["n", 4])

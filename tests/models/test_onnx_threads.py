@@ -3,7 +3,7 @@
 import onnx
 import pytest
 
-from entangle_cli.models.onnx_session import TapSession, providers_for
+from entangle_cli.models.onnx.session import TapSession, providers_for
 
 
 @pytest.fixture

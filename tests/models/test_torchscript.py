@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from entangle_cli.errors import ModelError
-from entangle_cli.models.torchscript import TorchScriptModel
+from entangle_cli.models.torchscript.model import TorchScriptModel
 
 
 class LeNet(nn.Module):

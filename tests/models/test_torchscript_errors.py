@@ -1,6 +1,6 @@
 """What is left of torch's long reports."""
 
-from entangle_cli.models.torchscript_errors import running_reason
+from entangle_cli.models.torchscript.errors import running_reason
 
 REPORT = """The following operation failed in the TorchScript interpreter.
 Traceback of TorchScript, serialized code (most recent call last):

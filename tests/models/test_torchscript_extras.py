@@ -1,7 +1,7 @@
 import torch
 
 from entangle_cli.models.opening import open_model
-from entangle_cli.models.torchscript_extras import extra_texts
+from entangle_cli.models.torchscript.extras import extra_texts
 
 
 def saved(tmp_path, extra):

@@ -338,11 +338,11 @@ def test_between_reads_the_series(tmp_path, entangle_between):
 
 @pytest.fixture
 def entangle_between(tmp_path):
-    from entangle_cli.commands.between_run import BetweenOptions, run_between
-    from entangle_cli.commands.console import Terminal
     from entangle_cli.commands.options import RunOptions
     from entangle_cli.measures.protocol import Protocol
     from entangle_cli.project import Project
+    from entangle_cli.runs.between.run import BetweenOptions, run_between
+    from entangle_cli.runs.shared.console import Terminal
 
     def run(one, *others):
         options, terminal = RunOptions(output=tmp_path / "out"), Terminal(quiet=True)

@@ -1,0 +1,1 @@
+"""One file format of data a module."""

@@ -1,0 +1,1 @@
+"""ONNX files: their graph, their layers, their values."""

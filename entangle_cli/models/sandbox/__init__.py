@@ -1,0 +1,1 @@
+"""Models opened and run in a process that can do nothing else."""

@@ -1,0 +1,1 @@
+"""TorchScript files: their graph, their layers, their values."""

@@ -1,0 +1,141 @@
+"""Nearest neighbors of stored activations, layer by layer, kept for the next question."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from entangle_cli.activations.file import ActivationFile
+from entangle_cli.errors import MeasureError
+from entangle_cli.neighbors.interface import Neighbors
+from entangle_cli.neighbors.opening import build_index
+from entangle_cli.neighbors.store import NeighborStore
+from entangle_cli.results import Row
+from entangle_cli.runs.shared.console import Terminal
+from entangle_cli.runs.shared.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from entangle_cli.neighbors.interface import NeighborIndex
+
+# how notes on what everybody takes for granted begin
+_EXPECTED = "exact"
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Which neighbors, and how they are found."""
+
+    k: int = 75
+    metric: str = "cosine"
+    method: str = "auto"
+
+
+class Searching:
+    """Searches under one set of options; an index is built only when a list is not on disk."""
+
+    def __init__(
+        self, run: RunOptions, asked: SearchOptions, terminal: Terminal, notes: list[str]
+    ) -> None:
+        self.run, self.asked, self.terminal, self.notes = run, asked, terminal, notes
+        self._store = NeighborStore(run.output / "neighbors")
+
+    def neighbors(
+        self, train: ActivationFile, others: Sequence[ActivationFile], layers: Sequence[str]
+    ) -> list[dict[str, Neighbors]]:
+        """The neighbors of each of ``others`` among ``train``, per layer."""
+        found: list[dict[str, Neighbors]] = [{} for _ in others]
+        self.terminal.start("looking for neighbors", len(layers) * len(others))
+        queries = sum(other.rows for other in others)
+        for layer in layers:
+            index, notes = None, []
+            for by_layer, other in zip(found, others, strict=True):
+                identity = self._identity(train, other, layer)
+                kept = self._store.read(identity)
+                if kept is None:
+                    index = index or self._index(train, layer, queries, notes)
+                    by_layer[layer] = self._query(index, train, other, layer)
+                    told = [n for n in dict.fromkeys(notes) if not n.startswith(_EXPECTED)]
+                    self._store.write(identity, by_layer[layer], told)
+                else:
+                    by_layer[layer], told = kept
+                    notes += told
+                self.terminal.advance()
+            self._note(layer, list(dict.fromkeys(notes)))
+        self.terminal.finish()
+        self._note_missing(found)
+        return found
+
+    def by_metric(
+        self,
+        metrics: Sequence[str],
+        train: ActivationFile,
+        others: Sequence[ActivationFile],
+        layers: Sequence[str],
+    ) -> list[dict[str, dict[str, Neighbors]]]:
+        """The same in several metrics: for each of ``others`` by metric and layer.
+
+        Where there are fewer training points than neighbors wanted, all of them are neighbors.
+        """
+        k = min(self.asked.k, train.rows)
+        if k < self.asked.k:
+            self.notes.append(f"{train.rows} training samples: {k} neighbors, not {self.asked.k}")
+        found: list[dict[str, dict[str, Neighbors]]] = [{} for _ in others]
+        for metric in metrics:
+            options = replace(self.asked, metric=metric, k=k)
+            searching = Searching(self.run, options, self.terminal, self.notes)
+            lists = searching.neighbors(train, others, layers)
+            for by_metric, by_layer in zip(found, lists, strict=True):
+                by_metric[metric] = by_layer
+        return found
+
+    def _note(self, layer: str, texts: Sequence[str]) -> None:
+        """Say what matters; that a search is exact is what everybody expects."""
+        for text in texts:
+            if text.startswith(_EXPECTED):
+                self.terminal.detail(f"layer {layer}: {text}")
+            else:
+                self.notes.append(f"layer {layer}: {text}")
+
+    def _index(
+        self, train: ActivationFile, layer: str, queries: int, notes: list[str]
+    ) -> "NeighborIndex":
+        return build_index(
+            train.points(layer),
+            metric=self.asked.metric,
+            method=self.asked.method,
+            queries=queries,
+            device=self.run.device,
+            seed=self.run.seed,
+            notes=notes,
+        )
+
+    def _query(
+        self, index: "NeighborIndex", train: ActivationFile, other: ActivationFile, layer: str
+    ) -> Neighbors:
+        same = other.identity == train.identity
+        exclude = np.arange(other.rows) if same else None
+        try:
+            return index.query(other.points(layer), k=self.asked.k, exclude=exclude)
+        except MeasureError as error:
+            raise MeasureError(f"layer {layer}: {error}") from error
+
+    def _identity(self, train: ActivationFile, other: ActivationFile, layer: str) -> Row:
+        return {
+            "train": train.identity,
+            "query": other.identity,
+            "layer": layer,
+            "k": self.asked.k,
+            "metric": self.asked.metric,
+            "method": self.asked.method,
+            "seed": self.run.seed,
+        }
+
+    def _note_missing(self, found: Sequence[dict[str, Neighbors]]) -> None:
+        missing = sum(n.missing for by_layer in found for n in by_layer.values())
+        if missing:
+            total = sum(n.indices.size for by_layer in found for n in by_layer.values())
+            self.notes.append(
+                f"{missing} of {total} neighbors were not found by the approximate search; they "
+                "count against every label"
+            )
