@@ -118,11 +118,10 @@ class _Work:
         step: int | None,
     ) -> OODFound:
         """Activations, neighbors, detectors and scores of every set."""
-        inside = tests[0]
         # probing wants labels; the inside set is what the network was made for
-        probed = next((d for d in (inside, calib, train) if has_labels(d)), inside)
+        probed = next((d for d in (tests[0], calib, train) if has_labels(d)), tests[0])
         resolved = resolve(self.model, probed, self.project, self.run)
-        prepared = prepare(self.model, inside, self.project, self.run, resolved)
+        prepared = prepare(self.model, tests[0], self.project, self.run, resolved)
         layers = _require_places(methods, prepared.layers)
         penultimate_of, extra = self._penultimate(prepared)
         wanted = tuple(dict.fromkeys((*layers, *extra)))
