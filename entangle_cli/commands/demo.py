@@ -108,6 +108,8 @@ def make_project(folder: Path, seed: int, *, overwrite: bool, terminal: "Termina
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except FileExistsError:
+        raise UsageError(f"{folder}: a file, not a folder; give another") from None
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}); give another") from None
     terminal.note(f"training a small network on scikit-learn's digits, {STEPS[-1]} steps")

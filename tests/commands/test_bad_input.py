@@ -35,7 +35,7 @@ def shell(line: str, **options) -> subprocess.CompletedProcess:
         (["measure", "test", "test"], "test: a data set; models come first"),
         (["measure", "test", "-o", MODEL], "Not a directory"),
         (["layers", MODEL, "--input-shape", "a,b"], "--input-shape a,b"),
-        (["demo", MODEL], "Not a directory"),
+        (["demo", MODEL], "a file, not a folder"),
     ],
 )
 def test_a_mistake_is_said_once_whatever_the_number_of_checkpoints(

@@ -26,5 +26,5 @@ def test_the_demo_looks_where_it_writes_before_it_trains(entangle, tmp_path):
     (tmp_path / "taken").write_text("a file")
     found = entangle("demo", tmp_path / "taken")
     assert found.code == 2
-    assert "cannot be written" in found.error
+    assert "a file, not a folder" in found.error
     assert "training" not in found.stderr

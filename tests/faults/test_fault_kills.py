@@ -23,7 +23,11 @@ WAYS = {"before": KILL_BEFORE, "in": KILL_INSIDE, "after": KILL_AFTER}
 def kill_everywhere(scenario: Scenario, count: int | None = None) -> Counter:
     """Kill at every call (or about ``count`` of them), look, resume, compare."""
     done, rows, divisible = Counter(), set(), scenario.divisible()
-    for number in spread(scenario.changes, count):
+    chosen = spread(scenario.changes, count)
+    if not divisible & set(chosen):
+        # a sample without a call that has a middle
+        chosen.append(min(divisible))
+    for number in chosen:
         for way, mode in WAYS.items():
             if mode == KILL_INSIDE and number not in divisible:
                 continue

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from entangle_cli.errors import ModelError
+from entangle_cli.models.torchscript import check as torchscript_check
+from entangle_cli.models.torchscript import taps as torchscript_taps
 from entangle_cli.models.torchscript.graph import TapGraph
-from entangle_cli.models.torchscript.model import check as torchscript_check
-from entangle_cli.models.torchscript.model import taps as torchscript_taps
 
 
 class Inner(nn.Module):
