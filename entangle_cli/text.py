@@ -44,6 +44,15 @@ def csv_cell(value: object) -> object:
     return "'" + text if text[:1] in ("=", "+", "-", "@") else text
 
 
+def file_stem(name: str) -> str:
+    """A name, such as a data set's, as part of a file name.
+
+    >>> file_stem("mnist@test[0:5]")
+    'mnist-test-0-5-'
+    """
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
 def suggestion(given: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` when something known is close to what was given, else nothing."""
     # errors alone need it, and every command would pay for the import

@@ -160,7 +160,10 @@ def _strips(runs: Sequence[Run]) -> list[Row]:
     for run in runs:
         kept = run.json("dknn-strips.json")
         inputs = kept.get("inputs") if isinstance(kept, dict) else None
-        found += [_strip(one) for one in _dictionaries(inputs)]
+        of = f"{run.name}: " if len(runs) > 1 else ""
+        found += [
+            strip | {"set": of + strip["set"]} for strip in map(_strip, _dictionaries(inputs))
+        ]
     return found[:MOST_STRIPS]
 
 

@@ -90,7 +90,7 @@ def _pairs(layers: list[str], label: str) -> list[dict]:
 
 
 def _dknn_tables(folder: Path, label: str) -> None:
-    from entangle_cli.report.figures.credibility import file_stem
+    from entangle_cli.text import file_stem
 
     inputs = [{"index": i, "credibility": i / 8} for i in range(8)]
     _table(folder / f"dknn-{file_stem(f'test{label}')}.csv", inputs)

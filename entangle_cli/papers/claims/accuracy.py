@@ -15,7 +15,7 @@ from entangle_cli.papers.verdicts import Comparison, above, below, interval, nea
 from entangle_cli.report.panels import FigureDescription, Panel, Series
 from entangle_cli.results import Row
 
-# as the issue asks: entangled networks may not lose more
+# entangled networks that lose more are no improvement
 MOST_LOST = 0.003
 
 

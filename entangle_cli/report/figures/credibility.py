@@ -6,13 +6,9 @@ from entangle_cli.report.figures.figure import ReportFigure, histogram, histogra
 from entangle_cli.report.panels import Panel, Series
 from entangle_cli.report.runs import Run, number, text
 from entangle_cli.results import Row
+from entangle_cli.text import file_stem
 
 BINS = 20
-
-
-def file_stem(name: str) -> str:
-    """A data set's name as part of a file name, as ``entangle dknn`` writes it."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
 
 
 def credibility_figures(runs: Sequence[Run]) -> list[ReportFigure]:

@@ -11,6 +11,7 @@ from entangle_cli.measures.reliability import ReliabilityBin, reliability
 from entangle_cli.results import Result, Row
 from entangle_cli.runs.dknn.run import Found, JudgedSet
 from entangle_cli.runs.shared.tables import new_table, number, percent, plain_text
+from entangle_cli.text import file_stem
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -190,8 +191,3 @@ def name_of(label: int | np.integer | None, names: tuple[str, ...] | None) -> st
     if label is None or label < 0:
         return "unknown"
     return names[label] if names is not None and label < len(names) else str(label)
-
-
-def file_stem(name: str) -> str:
-    """A data set's name as part of a file name."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

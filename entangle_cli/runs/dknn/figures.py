@@ -5,9 +5,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from entangle_cli.measures.exemplars import exemplars
-from entangle_cli.runs.dknn.answer import explained, explanation_title, file_stem, name_of
+from entangle_cli.runs.dknn.answer import explained, explanation_title, name_of
 from entangle_cli.runs.dknn.run import Found, JudgedSet
 from entangle_cli.runs.shared.console import Terminal
+from entangle_cli.text import file_stem
 
 _SHOWN = 8
 
