@@ -106,7 +106,7 @@ def _draw_images(axis: Any, grid: ImageGrid) -> None:
 def _draw_matrix(axis: Any, matrix: Matrix) -> None:
     axis.set_title(plain(matrix.title), fontsize=8)
     values = [[math.nan if v is None else v for v in row] for row in matrix.values]
-    axis.imshow(np.array(values, dtype=float), vmin=0, vmax=1, cmap="viridis")
+    axis.imshow(np.array(values, dtype=float), vmin=0, vmax=matrix.top, cmap="viridis")
     names = [plain(name) for name in matrix.names]
     axis.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axis.set_yticks(range(len(names)), names)

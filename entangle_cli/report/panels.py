@@ -52,11 +52,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Numbers in [0, 1] for pairs of ``names``; None where there is no number."""
+    """Numbers from 0 to ``top`` for pairs of ``names``; None where there is no number."""
 
     title: str
     names: tuple[str, ...]
     values: tuple[tuple[float | None, ...], ...]
+    top: float = 1.0
 
 
 @dataclass(frozen=True)

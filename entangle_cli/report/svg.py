@@ -70,7 +70,7 @@ def draw_matrix(matrix: Matrix, label: str) -> Drawing:
             if value is None:
                 continue
             place = left + column * size
-            level = max(0, min(9, int(value * 10)))
+            level = max(0, min(9, int(10 * value / matrix.top)))
             parts.append(
                 f'<rect class="m{level}" x="{place:.1f}" y="{y:.1f}" width="{size:.1f}" '
                 f'height="{size:.1f}"/>'

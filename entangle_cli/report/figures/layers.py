@@ -62,14 +62,17 @@ def pair_figures(runs: Sequence[Run]) -> list[ReportFigure]:
             panels.append(_matrix(title, chosen))
     if not panels:
         return []
+    known = [v for panel in panels for cells in panel.values for v in cells if v is not None]
+    # one scale for all layers and runs, so that their colors can be compared
+    top = max(known, default=0.0) or 1.0
     return [
         ReportFigure(
             key="class-pairs",
             title="Classes that mix",
             caption="Entanglement of two classes alone at the last checkpoint: near 1 a layer does "
-            "not tell them apart.",
+            f"not tell them apart. Colors go from 0 to {top:.2f}, the largest of all.",
             alt="Matrix of the entanglement of every pair of classes",
-            panels=tuple(panels[:_MOST_MATRICES]),
+            panels=tuple(replace(panel, top=top) for panel in panels[:_MOST_MATRICES]),
             rows=tuple(rows),
             choose="layer",
         )
