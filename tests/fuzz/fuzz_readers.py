@@ -82,14 +82,14 @@ def read_patterns(folder: Path, sample: Sample) -> None:
 def _torch() -> None:
     for name in ("torch", "onnx", "onnxruntime", "entangle_cli.models.torchscript.model"):
         importlib.import_module(name)
-    for name in ("onnx", "safety", "formats"):
+    for name in ("onnx.model", "safety", "formats"):
         importlib.import_module(f"entangle_cli.models.{name}")
     importlib.import_module("entangle_cli.training.state")
 
 
 def _numbers() -> None:
     for name in ("arrays", "cifar", "hdf5", "idx", "image_folder", "npy", "npz", "svhn"):
-        importlib.import_module(f"entangle_cli.datasets.{name}")
+        importlib.import_module(f"entangle_cli.datasets.formats.{name}")
     importlib.import_module("entangle_cli.datasets.preprocessing")
     # less than what counts as a hang here
     importlib.import_module("entangle_cli.datasets.formats.hdf5").SECONDS = 4

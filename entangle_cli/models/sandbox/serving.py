@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def serve_model(channel: Channel, path: str, is_onnx: bool, trust: bool) -> None:
     """Open the model at ``path``, describe it, and answer the calls of `ConfinedModel`."""
-    import_module(f"entangle_cli.models.{'onnx' if is_onnx else 'torchscript'}")
+    import_module(f"entangle_cli.models.{'onnx' if is_onnx else 'torchscript'}.model")
     channel.send("ready")
     from entangle_cli.models.opening import open_model
 
