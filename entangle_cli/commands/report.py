@@ -34,10 +34,12 @@ def report(
 ) -> None:
     """Figures and numbers of runs as one self-contained page, to be opened in a browser."""
     from entangle_cli.report.runs import read_runs
-    from entangle_cli.runs.report import write_figures, write_page
+    from entangle_cli.runs.report import need_matplotlib, write_figures, write_page
     from entangle_cli.runs.shared.console import Terminal
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
+    if figures is not None:
+        need_matplotlib()
     found = read_runs(runs or [Path("entangle-out")])
     names = " and ".join(run.name for run in found)
     size = write_page(found, output, title or f"Entanglement of {names}")

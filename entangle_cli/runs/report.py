@@ -30,14 +30,18 @@ def write_page(runs: Sequence[Run], path: Path, title: str) -> int:
     return len(body.encode("utf-8", "backslashreplace"))
 
 
-def write_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """SVG, PNG and CSV of every figure.
+def need_matplotlib() -> None:
+    """Refuse to draw files without what draws them.
 
     Raises:
-        UsageError: matplotlib is missing.
+        UsageError: it is not installed.
     """
     if find_spec("matplotlib") is None:
         raise UsageError("--figures needs matplotlib: pip install 'entangle-cli[report]'")
+
+
+def write_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """SVG, PNG and CSV of every figure; see `need_matplotlib`."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = [figure for section in sections_of(runs) for figure in section.figures]
     return [path for figure in figures for path in _write_figure(figure, folder)]

@@ -92,7 +92,7 @@ def need_optuna() -> None:
         UsageError: Optuna is not installed.
     """
     if find_spec("optuna") is None:
-        raise UsageError("a search needs Optuna, which is not installed: install the extra search")
+        raise UsageError("a search needs Optuna: pip install 'entangle-cli[search]'")
 
 
 def propose(

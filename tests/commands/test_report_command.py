@@ -82,3 +82,16 @@ def test_a_folder_as_output_is_refused(entangle, tmp_path, measured):
     found = entangle("report", str(measured), "-o", str(tmp_path))
     assert found.code == 2
     assert "is a folder" in found.stderr
+
+
+def test_figures_without_matplotlib_are_refused_before_anything_is_written(
+    entangle, tmp_path, measured, monkeypatch
+):
+    from entangle_cli.runs import report
+
+    monkeypatch.setattr(report, "find_spec", lambda name: None)
+    page = tmp_path / "r.html"
+    found = entangle("report", str(measured), "-o", str(page), "--figures", str(tmp_path / "f"))
+    assert found.code == 2
+    assert "--figures needs matplotlib: pip install 'entangle-cli[report]'" in found.stderr
+    assert not page.exists()

@@ -83,4 +83,4 @@ def test_without_optuna_one_line_names_the_extra(entangle, tmp_path, monkeypatch
     monkeypatch.setattr(proposals, "find_spec", lambda name: None)
     found = entangle(*SHORT, "-o", tmp_path)
     assert found.code == 2
-    assert "install the extra search" in found.error
+    assert "needs Optuna: pip install" in found.error

@@ -135,7 +135,7 @@ def test_without_optuna_the_search_fails_alone(settings_for, monkeypatch):
 
     monkeypatch.setattr(proposals, "find_spec", lambda name: None)
     # a wrong use would end the whole command, this does not
-    with pytest.raises(MeasureError, match="install the extra search"):
+    with pytest.raises(MeasureError, match="needs Optuna: pip install"):
         alpha_search.run(settings_for(TINY["figure-7"]))
 
 

@@ -139,7 +139,7 @@ def test_a_damaged_journal_is_refused(tmp_path, content):
 
 def test_without_optuna_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(proposals, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="install the extra search"):
+    with pytest.raises(UsageError, match="needs Optuna: pip install"):
         need_optuna()
     with pytest.raises(UsageError, match="needs Optuna, which is not installed"):
         run(tmp_path / "j")
