@@ -18,6 +18,11 @@ collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first, so that no process is left with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_docs.py")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real models and data sets beside the checkout, where there is one."""

@@ -131,5 +131,5 @@ def test_the_readme_says_how_to_set_up_in_two_commands():
     installs = [line for line in commands(CHECKOUT / "README.md") if "pip install" in line]
     assert len(installs) == 2
     assert installs[0].endswith("&& entangle demo demo")
-    assert installs[1].endswith("&& python -m pytest -n 2 --dist loadfile")
+    assert installs[1].endswith("&& python -m pytest -n 2")
     assert installs[1] in (CHECKOUT / "README.md").read_text()
