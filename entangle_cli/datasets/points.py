@@ -1,13 +1,12 @@
 """A data set as points: what it looks like before any network has seen it."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from entangle_cli.datasets.dataset import Dataset
 from entangle_cli.errors import DataError
+from entangle_cli.scratch import scratch_array
 
 _ROWS_AT_A_TIME = 1024
 
@@ -26,13 +25,7 @@ def raw_points(dataset: Dataset, *, scratch: Path | None = None) -> np.ndarray:
     first = _rows(dataset, 0, 1)
     shape = (len(dataset), first.shape[1])
     dtype = np.float64 if first.dtype.itemsize > 4 else np.float32
-    if scratch is None:
-        points = np.empty(shape, dtype)
-    else:
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            # a full disk is an error now, and not a bus error when a page is written
-            os.posix_fallocate(file.fileno(), 0, np.dtype(dtype).itemsize * shape[0] * shape[1])
-            points = np.memmap(file, dtype, mode="w+", shape=shape)
+    points = scratch_array(shape, dtype, scratch)
     for start in range(0, len(dataset), _ROWS_AT_A_TIME):
         stop = min(start + _ROWS_AT_A_TIME, len(dataset))
         rows = _rows(dataset, start, stop)

@@ -11,8 +11,9 @@ import numpy as np
 from entangle_cli.activations.file import ActivationFile
 from entangle_cli.errors import MeasureError
 from entangle_cli.measures.conformal import PValueKind, Zeros
-from entangle_cli.measures.dknn import label_counts, neighbor_labels
-from entangle_cli.measures.evaluation import Evaluation, LayeredCalibration, calibrate, evaluate
+from entangle_cli.measures.dknn import LabelCounts
+from entangle_cli.measures.evaluation import Evaluation, evaluate
+from entangle_cli.measures.layered_calibration import LayeredCalibration, calibrate
 from entangle_cli.neighbors.interface import NeighborIndex
 from entangle_cli.neighbors.opening import build_index
 
@@ -104,14 +105,12 @@ class DeepNeighbors:
             seed=seed,
         )
 
-    def label_counts(self, inputs: ActivationFile) -> dict[str, np.ndarray]:
+    def label_counts(self, inputs: ActivationFile) -> dict[str, LabelCounts]:
         """How many of the k neighbors have each label, ``(n, C)`` per layer."""
         counts = {}
         for layer, index in self._indexes.items():
             found = index.query(inputs.points(layer), k=self.k)
-            counts[layer] = label_counts(
-                neighbor_labels(found.indices, self._labels), self._classes
-            )
+            counts[layer] = LabelCounts(found.indices, self._labels, self._classes)
         return counts
 
 

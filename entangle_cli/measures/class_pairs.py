@@ -12,7 +12,6 @@ more densely than large ones, so the time can be several times that of the whole
 Reference: arXiv 1902.01889, eq. 2, on two classes at a time.
 """
 
-import tempfile
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from entangle_cli.errors import MeasureError
 from entangle_cli.measures.protocol import Protocol, measure
+from entangle_cli.scratch import scratch_array
 
 # 435 pairs; with more classes only the largest are paired
 MOST_CLASSES = 30
@@ -108,9 +108,8 @@ def _taken(points: np.ndarray, rows: np.ndarray, scratch: Path | None) -> np.nda
     """Some rows as an array of their own, in an unlinked file where they are many."""
     if scratch is None or len(rows) * points[:1].nbytes <= _IN_MEMORY:
         return np.asarray(points[rows])
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        # written, not mapped for writing: a full disk is an error then, and not a bus error
-        for first in range(0, len(rows), _ROWS_AT_A_TIME):
-            file.write(points[rows[first : first + _ROWS_AT_A_TIME]].tobytes())
-        file.flush()
-        return np.memmap(file, points.dtype, mode="r", shape=(len(rows), points.shape[1]))
+    taken = scratch_array((len(rows), points.shape[1]), points.dtype, scratch)
+    for first in range(0, len(rows), _ROWS_AT_A_TIME):
+        part = slice(first, first + _ROWS_AT_A_TIME)
+        taken[part] = points[rows[part]]
+    return taken

@@ -103,12 +103,14 @@ class Calibration:
         *,
         kind: PValueKind = "paper",
         seed: int = 0,
+        first: int = 0,
         own_labels: np.ndarray | None = None,
     ) -> np.ndarray:
         """p-value of every candidate label from its nonconformity, ``(n, C)``, in [0, 1].
 
         ``smoothed`` draws one U per row, in order, from ``seed``: equal scores of a row stay equal,
-        and within one group p never rises with alpha. A class without calibration points has the
+        and within one group p never rises with alpha. ``first``: the place of the first row among
+        all rows, where they come in parts. A class without calibration points has the
         p-value 0 in every kind: nothing supports it.
 
         ``own_labels`` ``(n,)`` means that the rows *are* calibration points with these labels
@@ -137,7 +139,8 @@ class Calibration:
         elif kind == "conformal":
             values = (1 + at_least) / (size + 1)
         else:
-            uniform = np.random.default_rng(seed).random((len(alpha), 1))
+            draws = np.random.PCG64(seed).advance(first)
+            uniform = np.random.Generator(draws).random((len(alpha), 1))
             values = (above + uniform * (1 + at_least - above)) / (size + 1)
         return np.where(size > 0, values, 0.0)
 

@@ -84,6 +84,34 @@ def label_counts(labels: np.ndarray, classes: int) -> np.ndarray:
     return counts
 
 
+class LabelCounts:
+    """``label_counts`` ``(n, C)`` of neighbor lists, counted anew for the rows that are asked for.
+
+    ``indices`` ``(n, k)`` are rows among the training points, -1 where a neighbor is missing; they
+    may be memory-mapped. Slices and ``np.asarray`` give counts.
+
+    Raises:
+        MeasureError: training labels that are not whole numbers; when rows are asked for, a
+            neighbor that is not among the training points, a label that is not a class.
+    """
+
+    def __init__(self, indices: np.ndarray, train_labels: np.ndarray, classes: int) -> None:
+        self._indices, self._classes = indices, classes
+        self._train_labels = as_labels(train_labels, len(train_labels), what="training labels")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Inputs and classes."""
+        return len(self._indices), self._classes
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        labels = neighbor_labels(self._indices[rows], self._train_labels)
+        return label_counts(labels, self._classes)
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
 def distinct_labels(counts: np.ndarray) -> np.ndarray:
     """How many different labels the neighbors of each input have, ``(n, C)`` to ``(n,)``, 0..C.
 

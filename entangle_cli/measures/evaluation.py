@@ -8,35 +8,25 @@ A calibration set is either disjoint from the points evaluated (``evaluate``), o
 against itself (``leave_one_out``), each point without its own score.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from entangle_cli.errors import MeasureError
-from entangle_cli.measures.conformal import Calibration, PValueKind, Zeros
+from entangle_cli.measures.conformal import Calibration, PValueKind
 from entangle_cli.measures.dknn import (
     DkNNPrediction,
     distinct_labels,
     nonconformity,
     predict,
-    true_label_nonconformity,
 )
 from entangle_cli.measures.labels import as_labels, numbers
+from entangle_cli.measures.layered_calibration import Counts, LayeredCalibration
 
-Counts = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class LayeredCalibration:
-    """One calibration over all layers together (``joint``) and one for every layer alone."""
-
-    joint: Calibration
-    layers: dict[str, Calibration]
-    k: int
-    classes: int
-    notes: tuple[str, ...]
+# of a block of rows: a p-value, a nonconformity and what comes between, for every class
+BLOCK_CELLS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -95,35 +85,7 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """The numbers of one set: ``n, model_accuracy, accuracy, credibility, confidence``."""
         means = ("model_accuracy", "accuracy", "credibility", "confidence")
-        return {"n": len(self.joint.prediction), **{key: getattr(self, key) for key in means}}
-
-
-def calibrate(
-    counts: Counts,
-    labels: np.ndarray,
-    *,
-    k: int,
-    zeros: Zeros = "keep",
-    per_class: bool = False,
-) -> LayeredCalibration:
-    """Calibrate on held-out points: label counts per layer ``(n, C)`` and true labels ``(n,)``.
-
-    Raises:
-        MeasureError: no layers, no points, no labels, a label that is not one of the C classes.
-    """
-
-    def fit(alpha: np.ndarray) -> Calibration:
-        scores = true_label_nonconformity(alpha, labels)
-        classes = alpha.shape[1]
-        return Calibration.fit(scores, labels, zeros=zeros, per_class=per_class, classes=classes)
-
-    joint_alpha = nonconformity(list(counts.values()), k)
-    joint = fit(joint_alpha)
-    layers = {layer: fit(nonconformity([rows], k)) for layer, rows in counts.items()}
-    notes = list(joint.notes)
-    for layer, calibration in layers.items():
-        notes += [f"layer {layer}: {note}" for note in calibration.notes if note not in joint.notes]
-    return LayeredCalibration(joint, layers, k, joint_alpha.shape[1], tuple(notes))
+        return {"n": len(self.joint.prediction)} | {key: getattr(self, key) for key in means}
 
 
 def evaluate(
@@ -143,9 +105,17 @@ def evaluate(
     Raises:
         MeasureError: other layers or classes than the calibration's, labels that do not fit.
     """
-    given = _given(counts, calibration, labels, model_prediction)
-    p_values = {"kind": kind, "seed": seed}
-    return _evaluation(counts, calibration, given, p_values, ())
+    labels, model = _given(counts, calibration, labels, model_prediction)
+    parts = [
+        _judged(
+            {layer: of_layer[part] for layer, of_layer in counts.items()},
+            calibration,
+            None if model is None else model[part],
+            {"kind": kind, "seed": seed, "first": part.start},
+        )
+        for part in _blocks(next(iter(counts.values())).shape)
+    ]
+    return _evaluation(parts, calibration, labels, model, ())
 
 
 def leave_one_out(
@@ -166,11 +136,13 @@ def leave_one_out(
     Raises:
         MeasureError: fewer than two calibration points, or points that are not the calibration's.
     """
-    given = _given(counts, calibration, labels, model_prediction)
+    labels, model = _given(counts, calibration, labels, model_prediction)
     if calibration.joint.points < 2:
         raise MeasureError("1 calibration point; leaving one out needs at least 2")
-    p_values = {"kind": kind, "seed": seed, "own_labels": given[0]}
-    return _evaluation(counts, calibration, given, p_values, _lonely_notes(calibration.joint))
+    p_values = {"kind": kind, "seed": seed, "own_labels": labels}
+    whole = {layer: np.asarray(of_layer) for layer, of_layer in counts.items()}
+    parts = [_judged(whole, calibration, model, p_values)]
+    return _evaluation(parts, calibration, labels, model, _lonely_notes(calibration.joint))
 
 
 def _given(
@@ -199,14 +171,19 @@ def _given(
     return labels, model_prediction
 
 
-def _evaluation(
-    counts: Counts,
+def _blocks(shape: tuple[int, int]) -> list[slice]:
+    """Ranges of rows that cover a table; one that is empty where it has none."""
+    step = max(1, BLOCK_CELLS // shape[1])
+    return [slice(start, start + step) for start in range(0, max(shape[0], 1), step)]
+
+
+def _judged(
+    counts: Mapping[str, np.ndarray],
     calibration: LayeredCalibration,
-    given: tuple[np.ndarray | None, np.ndarray | None],
+    model_prediction: np.ndarray | None,
     p_values: dict[str, Any],
-    notes: tuple[str, ...],
 ) -> Evaluation:
-    labels, model_prediction = given
+    """What is said of some rows, before labels and notes."""
 
     def judge(names: list[str], fitted: Calibration) -> DkNNPrediction:
         alpha = nonconformity([counts[name] for name in names], calibration.k)
@@ -216,15 +193,40 @@ def _evaluation(
         joint=judge(list(calibration.layers), calibration.joint),
         layers={layer: judge([layer], fitted) for layer, fitted in calibration.layers.items()},
         distinct={layer: distinct_labels(counts[layer]) for layer in calibration.layers},
+        labels=None,
+        model_prediction=None,
+        notes=(),
+    )
+
+
+def _evaluation(
+    parts: Sequence[Evaluation],
+    calibration: LayeredCalibration,
+    labels: np.ndarray | None,
+    model_prediction: np.ndarray | None,
+    notes: tuple[str, ...],
+) -> Evaluation:
+    """The rows of all parts, in order."""
+    names = list(calibration.layers)
+    return Evaluation(
+        joint=_joined([part.joint for part in parts]),
+        layers={name: _joined([part.layers[name] for part in parts]) for name in names},
+        distinct={name: np.concatenate([part.distinct[name] for part in parts]) for name in names},
         labels=labels,
         model_prediction=model_prediction,
         notes=(*notes, *_label_notes(labels, calibration.classes)),
     )
 
 
+def _joined(parts: Sequence[DkNNPrediction]) -> DkNNPrediction:
+    columns = {
+        field.name: [getattr(part, field.name) for part in parts] for field in fields(parts[0])
+    }
+    return DkNNPrediction(**{name: np.concatenate(column) for name, column in columns.items()})
+
+
 def _label_notes(labels: np.ndarray | None, classes: int) -> Iterator[str]:
-    if labels is None:
-        return
+    labels = np.empty(0) if labels is None else labels
     unknown = int((labels == -1).sum())
     if unknown:
         yield f"{unknown} of {len(labels)} inputs have no label and are left out of the accuracies"
@@ -245,4 +247,4 @@ def _lonely_notes(calibration: Calibration) -> tuple[str, ...]:
 
 
 def _mean(values: np.ndarray) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+    return float(values.mean()) if len(values) else None

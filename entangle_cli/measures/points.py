@@ -13,8 +13,6 @@ center is subtracted each time rows are read, from the values as given, never fr
 """
 
 import math
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +24,7 @@ from torch import Tensor
 from entangle_cli.errors import MeasureError
 from entangle_cli.measures.survey import as_float64, blocks, first_copies, survey
 from entangle_cli.neighbors.distances import squared_norms, unit_vectors
+from entangle_cli.scratch import scratch_array
 
 # A centered float64 copy is kept where it is small; otherwise rows are converted again when needed
 KEEP_BYTES = 1 << 26
@@ -205,12 +204,8 @@ def _working_copy(
 ) -> Tensor:
     if scratch is None or device.type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)
-    # the name is gone at once: the space is given back even when the process is killed
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        numpy_type = np.float32 if dtype == torch.float32 else np.float64
-        # a full disk is an error now, and not a bus error when a page is written
-        os.posix_fallocate(file.fileno(), 0, np.dtype(numpy_type).itemsize * shape[0] * shape[1])
-        return torch.from_numpy(np.memmap(file, dtype=numpy_type, mode="w+", shape=shape))
+    numpy_type = np.float32 if dtype == torch.float32 else np.float64
+    return torch.from_numpy(scratch_array(shape, numpy_type, scratch))
 
 
 def as_source(points: np.ndarray | Tensor) -> np.ndarray:

@@ -9,7 +9,6 @@ of those, about what two samples of one distribution give, and ``p_value`` the s
 most as entangled as A and B, ``(1 + #{shuffled <= observed}) / (1 + permutations)``.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import numpy as np
 
 from entangle_cli.errors import MeasureError
 from entangle_cli.measures.protocol import Protocol, measure
+from entangle_cli.scratch import scratch_array
 
 if TYPE_CHECKING:
     from entangle_cli.measures.temperature import Entanglement
@@ -76,10 +76,9 @@ def stacked(a: np.ndarray, b: np.ndarray, scratch: Path | None) -> np.ndarray:
     dtype = np.result_type(a, b)
     if scratch is None:
         return np.concatenate([a, b], dtype=dtype)
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        # written, not mapped for writing: a full disk is an error then, and not a bus error
-        for rows in (a, b):
-            for first in range(0, len(rows), _ROWS_AT_A_TIME):
-                file.write(rows[first : first + _ROWS_AT_A_TIME].astype(dtype).tobytes())
-        file.flush()
-        return np.memmap(file, dtype, mode="r", shape=(len(a) + len(b), a.shape[1]))
+    both = scratch_array((len(a) + len(b), a.shape[1]), dtype, scratch)
+    for begin, rows in ((0, a), (len(a), b)):
+        for first in range(0, len(rows), _ROWS_AT_A_TIME):
+            part = rows[first : first + _ROWS_AT_A_TIME]
+            both[begin + first : begin + first + len(part)] = part
+    return both

@@ -12,6 +12,7 @@ similarity measures*, WWW 2011; the library is pynndescent.
 """
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from entangle_cli.neighbors.pointset import (
     zero_vector_notes,
 )
 from entangle_cli.neighbors.projection import Projection
-from entangle_cli.neighbors.ranking import as_neighbors, nearest_pairs
+from entangle_cli.neighbors.ranking import fill, nearest_pairs
 from entangle_cli.neighbors.recall import SAMPLE_QUERIES, sampled_recall
 from entangle_cli.progress import Progress, silent
 
@@ -50,6 +51,7 @@ class ApproximateIndex:
     """Points ``(n, d)`` in a graph that finds most of the nearest.
 
     The graph holds float32 copies of the points, or of 256 principal coordinates of wide ones.
+    Answers lie in an unlinked file in the folder ``scratch`` where one is given.
 
     The same points, seed and queries, asked together, get the same answer.
 
@@ -67,9 +69,11 @@ class ApproximateIndex:
         seed: int = 0,
         progress: Progress = silent,
         notes: list[str] | None = None,
+        scratch: Path | None = None,
     ) -> None:
         check_metric(metric)
         self.metric = metric
+        self._scratch = scratch
         self._seed = seed
         self._notes = [] if notes is None else notes
         self._progress = progress
@@ -109,19 +113,16 @@ class ApproximateIndex:
         own = check_query(self, points, k, exclude)
         queries = open_queries(points, self._points.coordinates)
         self._notes += zero_vector_notes(queries, "queries")
-        pairs = []
+        found = Neighbors.room(len(points), k, self._scratch)
         self._progress.start("neighbors", len(points))
         for start in range(0, len(points), BATCH_ROWS):
             part = slice(start, min(start + BATCH_ROWS, len(points)))
             batch = PointSet(points[part], queries.coordinates, queries.factors[part])
-            rows, *rest = self._nearest(batch, own[part], k)
-            pairs.append((rows + start, *rest))
+            fill(found, part, *self._nearest(batch, own[part], k))
             self._progress.advance(len(batch.source))
         self._progress.finish()
-        if not pairs:
-            return Neighbors(np.empty((0, k), dtype=np.int64), np.empty((0, k)))
-        rows, columns, distances = (np.concatenate(side) for side in zip(*pairs, strict=True))
-        found = as_neighbors(rows, columns, distances, (len(points), k))
+        if not len(points):
+            return found
         self._report(found, points, own)
         return found
 

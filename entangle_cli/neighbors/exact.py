@@ -3,6 +3,8 @@
 *Conventions*: ``q`` queries, ``n`` indexed points, rows are points.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,13 +33,14 @@ BATCH_BYTES = 1 << 26
 class ExactIndex:
     """Points ``(n, d)`` of which the exactly nearest can be asked; reads them where they lie.
 
-    ``codes`` allows a faster search that keeps a byte of memory for every coordinate.
+    ``codes`` allows a faster search that keeps a byte of memory for every coordinate. Answers lie
+    in an unlinked file in the folder ``scratch`` where one is given.
 
     Raises:
         MeasureError: an unknown metric, no points, a value that is not finite (naming the row).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of one search
         self,
         points: np.ndarray | Tensor,
         *,
@@ -46,9 +49,11 @@ class ExactIndex:
         progress: Progress = silent,
         notes: list[str] | None = None,
         codes: bool = True,
+        scratch: Path | None = None,
     ) -> None:
         check_metric(metric)
         self.metric = metric
+        self._scratch = scratch
         self._notes = [] if notes is None else notes
         self._progress = progress
         self._points = open_points(as_points(points), metric, torch.device(device))
@@ -81,7 +86,7 @@ class ExactIndex:
         )
         coarse = self._coarse(queries, k)
         halves = queries.half_norms()
-        found = Neighbors(np.empty((len(points), k), np.int64), np.empty((len(points), k)))
+        found = Neighbors.room(len(points), k, self._scratch)
         step = BATCH_BYTES // (4 * self.dimension + 12 * capacity(k, candidates.count)[1])
         step = min(BATCH_ROWS, max(1, step))
         self._progress.start("neighbors", len(points))

@@ -5,14 +5,18 @@ and distance infinity and stands after the found ones. Distances are true distan
 one is rooted, the cosine one is ``1 - similarity``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from entangle_cli.errors import MeasureError
+from entangle_cli.scratch import scratch_array
 
 METRICS = ("cosine", "euclidean")
+BLOCK_CELLS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,14 @@ class Neighbors:
     indices: np.ndarray
     distances: np.ndarray
 
+    @classmethod
+    def room(cls, queries: int, k: int, scratch: Path | None) -> "Neighbors":
+        """Lists to be filled, in an unlinked file in the folder ``scratch`` where one is given."""
+        shape = (queries, k)
+        return cls(
+            scratch_array(shape, np.int64, scratch), scratch_array(shape, np.float64, scratch)
+        )
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -37,7 +49,13 @@ class Neighbors:
     @property
     def missing(self) -> int:
         """Neighbors that were not found, over all queries."""
-        return int((self.indices < 0).sum())
+        return sum(int((self.indices[rows] < 0).sum()) for rows in self.blocks())
+
+    def blocks(self) -> Iterator[slice]:
+        """Ranges of rows that cover the lists, each of which is small."""
+        step = max(1, BLOCK_CELLS // max(1, self.k))
+        for start in range(0, len(self), step):
+            yield slice(start, min(start + step, len(self)))
 
 
 class NeighborIndex(Protocol):

@@ -9,6 +9,7 @@ floating point operations per second where it matters; c is what one score costs
 """
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -44,11 +45,13 @@ def build_index(  # noqa: PLR0913 - the options of one search
     seed: int = 0,
     progress: Progress = silent,
     notes: list[str] | None = None,
+    scratch: Path | None = None,
 ) -> NeighborIndex:
     """An index of points ``(n, d)``; ``auto`` is exact where that takes five minutes at most.
 
     ``queries`` is how many will be asked for in all, as many as there are points if not given;
     ``seed`` is for the approximate index alone. What was chosen and why is added to ``notes``.
+    Answers lie in an unlinked file in the folder ``scratch`` where one is given.
 
     Raises:
         MeasureError: an unknown metric or method, no points, a value that is not finite.
@@ -60,9 +63,10 @@ def build_index(  # noqa: PLR0913 - the options of one search
     points, device = as_points(points), torch.device(device)
     if method == "auto":
         method = choose(points.shape, queries, device=device, notes=notes)
+    shared = {"metric": metric, "progress": progress, "notes": notes, "scratch": scratch}
     if method == "exact":
-        return ExactIndex(points, metric=metric, device=device, progress=progress, notes=notes)
-    return ApproximateIndex(points, metric=metric, seed=seed, progress=progress, notes=notes)
+        return ExactIndex(points, device=device, **shared)
+    return ApproximateIndex(points, seed=seed, **shared)
 
 
 def choose(

@@ -48,11 +48,14 @@ def _order(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
     return (starts[:, None] + order)[within]
 
 
-def as_neighbors(
-    rows: np.ndarray, columns: np.ndarray, distances: np.ndarray, shape: tuple[int, int]
-) -> Neighbors:
-    """Neighbor lists ``(q, k)`` from what ``nearest_pairs`` gives; the rest is missing."""
-    found = Neighbors(np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf))
+def fill(
+    lists: Neighbors, part: slice, rows: np.ndarray, columns: np.ndarray, distances: np.ndarray
+) -> None:
+    """Write what ``nearest_pairs`` gives for the queries ``part`` into their lists.
+
+    ``rows`` count from the part's first query; what is left of a list is missing.
+    """
+    indices, lengths = lists.indices[part], lists.distances[part]
+    indices[:], lengths[:] = -1, np.inf
     place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    found.indices[rows, place], found.distances[rows, place] = columns, distances
-    return found
+    indices[rows, place], lengths[rows, place] = columns, distances

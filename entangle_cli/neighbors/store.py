@@ -1,7 +1,7 @@
 """Neighbor lists kept on disk, so that a second question about the same layers costs nothing.
 
 A list is an .npz file with ``indices``, ``distances`` and ``notes``, named by the digest of
-everything that determines it.
+everything that determines it. What is read is a map of the file and takes no memory of its own.
 """
 
 import fcntl
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from entangle_cli.neighbors.interface import Neighbors
+from entangle_cli.neighbors.mapped import mapped_arrays
 
 # what reading a damaged archive or array raises
 _DAMAGE = (
@@ -61,12 +62,12 @@ class NeighborStore:
             with zipfile.ZipFile(path) as archive:
                 if archive.testzip() is not None:
                     return None
-            with warnings.catch_warnings(), np.load(path, allow_pickle=False) as stored:
+            with warnings.catch_warnings():
                 # numpy remarks on odd headers, and reads them
                 warnings.simplefilter("ignore")
-                found = Neighbors(stored["indices"], stored["distances"])
-                notes = tuple(map(str, stored["notes"].tolist()))
-                return (found, notes) if _is_list(found) else None
+                indices, distances, notes = mapped_arrays(path, ("indices", "distances", "notes"))
+            found = Neighbors(indices, distances)
+            return (found, tuple(map(str, notes.tolist()))) if _is_list(found) else None
         except _DAMAGE:
             return None
 
@@ -122,5 +123,8 @@ def _is_list(found: Neighbors) -> bool:
         and distances.dtype.kind == "f"
         and indices.ndim == 2
         and indices.shape == distances.shape
-        and bool((indices >= -1).all() and not np.isnan(distances).any())
+        and all(
+            bool((indices[rows] >= -1).all() and not np.isnan(distances[rows]).any())
+            for rows in found.blocks()
+        )
     )

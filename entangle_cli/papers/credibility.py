@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from entangle_cli.attacks.sign import Ball, bim, fgsm
 from entangle_cli.datasets.sampling import stratified_rows
 from entangle_cli.measures.dknn import label_counts, neighbor_labels
-from entangle_cli.measures.evaluation import LayeredCalibration, calibrate, evaluate
+from entangle_cli.measures.evaluation import evaluate
+from entangle_cli.measures.layered_calibration import LayeredCalibration, calibrate
 from entangle_cli.neighbors.exact import ExactIndex
 from entangle_cli.papers.networks import Trained, logits_and_layers, part
 from entangle_cli.papers.pairs import PairSizes, first_rows

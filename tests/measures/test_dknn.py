@@ -3,6 +3,7 @@ import pytest
 
 from entangle_cli.errors import MeasureError
 from entangle_cli.measures.dknn import (
+    LabelCounts,
     distinct_labels,
     label_counts,
     neighbor_labels,
@@ -10,7 +11,8 @@ from entangle_cli.measures.dknn import (
     predict,
     true_label_nonconformity,
 )
-from entangle_cli.measures.evaluation import calibrate, evaluate, leave_one_out
+from entangle_cli.measures.evaluation import evaluate, leave_one_out
+from entangle_cli.measures.layered_calibration import calibrate
 from tests.measures.votes import random_case
 from tests.reference import dknn as reference
 
@@ -50,7 +52,9 @@ def as_rows(found):
 
 
 @pytest.mark.parametrize("block", range(10))
-def test_everything_equals_loops_exactly_on_a_thousand_cases(block):
+def test_everything_equals_loops_exactly_on_a_thousand_cases(block, monkeypatch):
+    if block % 2:  # in blocks of a few rows
+        monkeypatch.setattr("entangle_cli.measures.evaluation.BLOCK_CELLS", 5)
     for seed in range(100 * block, 100 * block + 100):
         case = random_case(seed)
         fitted = calibrate(
@@ -112,6 +116,17 @@ def test_counts_are_the_same_in_blocks(monkeypatch):
     whole = label_counts(labels, 7)
     monkeypatch.setattr("entangle_cli.measures.dknn.BLOCK_CELLS", 64)
     assert np.array_equal(label_counts(labels, 7), whole)
+
+
+def test_counts_on_demand_are_those_of_the_neighbors_labels():
+    generator = np.random.default_rng(1)
+    indices, train = generator.integers(-1, 30, (40, 6)), generator.integers(-1, 4, 30)
+    counts = LabelCounts(indices, train, 4)
+    whole = label_counts(neighbor_labels(indices, train), 4)
+    assert counts.shape == whole.shape
+    assert np.array_equal(counts[7:19], whole[7:19])
+    assert np.array_equal(np.asarray(counts), whole)
+    assert np.asarray(counts, dtype=np.float64).dtype == np.float64
 
 
 def test_a_missing_neighbor_speaks_for_no_label():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from entangle_cli.measures.detection import threshold
 from entangle_cli.measures.ood.evidence import Evidence, Known
 from entangle_cli.measures.ood.interface import Detector, Method
 from entangle_cli.progress import Progress, silent
+from entangle_cli.scratch import scratch_array
 
 Key = tuple[str, str]
 
@@ -94,16 +96,21 @@ def _with_threshold(
 
 
 def score_inputs(
-    fitted: Sequence[FittedDetector], inputs: Evidence
+    fitted: Sequence[FittedDetector], inputs: Evidence, *, scratch: Path | None = None
 ) -> tuple[dict[Key, np.ndarray], dict[Key, str]]:
-    """Outlier scores ``(n,)`` by detector, and the reasons of those that have none."""
+    """Outlier scores ``(n,)`` by detector, and the reasons of those that have none.
+
+    They lie in an unlinked file in the folder ``scratch`` where one is given.
+    """
     scores: dict[Key, np.ndarray] = {}
     reasons: dict[Key, str] = {}
-    for one in fitted:
+    room = scratch_array((len(fitted), inputs.rows), np.float64, scratch)
+    for row, one in zip(room, fitted, strict=True):
         if one.detector is None:
             continue
         try:
-            scores[one.key] = one.detector.score(inputs)
+            row[:] = one.detector.score(inputs)
+            scores[one.key] = row
         except MeasureError as error:
             reasons[one.key] = str(error)
     return scores, reasons

@@ -30,6 +30,7 @@ from entangle_cli.runs.shared.provenance import described, model_row, provenance
 from entangle_cli.runs.shared.run_options import RunOptions
 from entangle_cli.runs.shared.set_names import told_apart
 from entangle_cli.runs.shared.sources import choose_checkpoint
+from entangle_cli.scratch import scratch_array
 
 if TYPE_CHECKING:
     from entangle_cli.activations.file import ActivationFile
@@ -209,19 +210,14 @@ def fed_points(prepared: Prepared, scratch: Path) -> np.ndarray:
     Raises:
         UsageError: the network takes several inputs, or tokens.
     """
-    import tempfile
-
     feed = prepared.feed
     example = feed.batch(0, 1)
     if len(example) != 1 or isinstance(example[0], dict) or example[0].dtype.kind != "f":
         raise UsageError(
             "the network's input is no single array of real numbers; choose layers with --layers"
         )
-    shape = (feed.rows, example[0].size)
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        # written, not mapped for writing: a full disk is an error then, and not a bus error
-        for start in range(0, feed.rows, _ROWS_AT_A_TIME):
-            batch = feed.batch(start, min(start + _ROWS_AT_A_TIME, feed.rows))[0]
-            file.write(batch.astype(np.float32).tobytes())
-        file.flush()
-        return np.memmap(file, np.float32, mode="r", shape=shape)
+    points = scratch_array((feed.rows, example[0].size), np.float32, scratch)
+    for start in range(0, feed.rows, _ROWS_AT_A_TIME):
+        part = slice(start, min(start + _ROWS_AT_A_TIME, feed.rows))
+        points[part] = feed.batch(part.start, part.stop)[0].reshape(part.stop - start, -1)
+    return points

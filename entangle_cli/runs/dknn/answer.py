@@ -1,7 +1,7 @@
 """The result of ``entangle dknn``: rows, files, tables, explanations."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def answer(found: Found, *, explain: Sequence[int], worst: int) -> Result:
     for judged in found.sets:
         name = judged.dataset.name
         result.rows.append({"set": name} | judged.evaluation.summary())
-        result.tables[f"dknn-{file_stem(name)}"] = input_rows(judged)
+        result.columns[f"dknn-{file_stem(name)}"] = input_columns(judged)
         if judged.evaluation.correct is not None:
             bins[name] = [vars(one) for one in reliability_of(judged)]
     result.provenance["reliability"] = bins
@@ -51,28 +51,28 @@ def reliability_of(judged: JudgedSet) -> tuple[ReliabilityBin, ...]:
     return reliability(evaluation.joint.credibility[labeled], evaluation.correct[labeled])
 
 
-def input_rows(judged: JudgedSet) -> list[Row]:
-    """A row per input, with each layer's own credibility and number of distinct labels."""
+def input_columns(judged: JudgedSet) -> dict[str, Sequence[Any]]:
+    """A row per input, with each layer's own credibility and number of distinct labels.
+
+    A label that is not known, and the prediction of a model that has none, are empty.
+    """
     evaluation, joint = judged.evaluation, judged.evaluation.joint
+    nothing = np.full(len(joint.prediction), -1)
     labels, model = evaluation.labels, evaluation.model_prediction
-    rows = []
-    for i, identifier in enumerate(judged.dataset.ids):
-        prediction = int(joint.prediction[i])
-        row = {
-            "index": i,
-            "id": str(identifier),
-            "label": None if labels is None or labels[i] < 0 else int(labels[i]),
-            "model_prediction": None if model is None else int(model[i]),
-            "prediction": prediction,
-            "credibility": float(joint.credibility[i]),
-            "confidence": float(joint.confidence[i]),
-            "nonconformity": int(joint.nonconformity[i]),
-        }
-        for layer, alone in evaluation.layers.items():
-            row[f"credibility {layer}"] = float(alone.credibility[i])
-            row[f"distinct {layer}"] = int(evaluation.distinct[layer][i])
-        rows.append(row)
-    return rows
+    columns = {
+        "index": np.arange(len(joint.prediction)),
+        "id": judged.dataset.ids,
+        "label": np.ma.masked_less(nothing if labels is None else labels, 0),
+        "model_prediction": np.ma.masked_less(nothing if model is None else model, 0),
+        "prediction": joint.prediction,
+        "credibility": joint.credibility,
+        "confidence": joint.confidence,
+        "nonconformity": joint.nonconformity,
+    }
+    for layer, alone in evaluation.layers.items():
+        columns[f"credibility {layer}"] = alone.credibility
+        columns[f"distinct {layer}"] = evaluation.distinct[layer]
+    return columns
 
 
 def explained(

@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from entangle_cli.activations.file import ActivationFile
-from entangle_cli.measures.dknn import label_counts, neighbor_labels
-from entangle_cli.measures.evaluation import (
-    Evaluation,
-    LayeredCalibration,
-    calibrate,
-    evaluate,
-    leave_one_out,
-)
+from entangle_cli.measures.dknn import LabelCounts
+from entangle_cli.measures.evaluation import Evaluation, evaluate, leave_one_out
 from entangle_cli.measures.labels import require_known
+from entangle_cli.measures.layered_calibration import Counts, LayeredCalibration, calibrate
 from entangle_cli.neighbors.interface import Neighbors
 from entangle_cli.project import Project
 from entangle_cli.results import Row
@@ -153,7 +148,7 @@ class _Work:
             notes=self.notes,
         )
 
-    def _calibrate(self, counts: dict[str, np.ndarray], labels: np.ndarray) -> LayeredCalibration:
+    def _calibrate(self, counts: Counts, labels: np.ndarray) -> LayeredCalibration:
         calibration = calibrate(
             counts,
             labels,
@@ -167,7 +162,7 @@ class _Work:
     def _evaluate(
         self,
         calibration: LayeredCalibration,
-        counts: Sequence[dict[str, np.ndarray]],
+        counts: Sequence[Counts],
         labels: Sequence[np.ndarray | None],
         stored: Sequence[ActivationFile],
     ) -> list[Evaluation]:
@@ -209,10 +204,10 @@ class _Work:
         )
 
 
-def _counts(by_layer: dict[str, Neighbors], train_labels: np.ndarray) -> dict[str, np.ndarray]:
+def _counts(by_layer: dict[str, Neighbors], train_labels: np.ndarray) -> Counts:
     classes = int(train_labels.max()) + 1
     return {
-        layer: label_counts(neighbor_labels(found.indices, train_labels), classes)
+        layer: LabelCounts(found.indices, train_labels, classes)
         for layer, found in by_layer.items()
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,11 +66,16 @@ def scored_sets(
     files: Sequence[ActivationFile],
     sets: Sequence[Evidence],
     fitted: Sequence[FittedDetector],
+    *,
+    scratch: Path,
 ) -> list[ScoredSet]:
-    """Scores of every set by all detectors, under names that are told apart."""
+    """Scores of every set by all detectors, under names that are told apart.
+
+    ``scratch``: a folder for the file that they lie in; it has no name and is gone with them.
+    """
     # only now: stored activations go by the name that a set has in any company
     names = told_apart(tests, taken=(MEAN,))
     return [
-        ScoredSet(replace(dataset, name=name), file, *score_inputs(fitted, inputs))
+        ScoredSet(replace(dataset, name=name), file, *score_inputs(fitted, inputs, scratch=scratch))
         for dataset, name, file, inputs in zip(tests, names, files, sets, strict=True)
     ]

@@ -137,7 +137,7 @@ class _Work:
             methods, layers, penultimate, (train, calib, *tests), (train_file, calib_file, *files)
         )
         fitted = fit_detectors(methods, known, layers, keep=self.asked.keep, progress=self.terminal)
-        scored = scored_sets(tests, files, sets, fitted)
+        scored = scored_sets(tests, files, sets, fitted, scratch=self.run.output)
         return OODFound(
             prepared=prepared,
             layers=layers,

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from entangle_cli.measures.ood.catalogue import choose_methods
 from entangle_cli.project import Project
 from entangle_cli.results import Result
 from entangle_cli.runs.dknn.data import data_names
+from entangle_cli.runs.ood.data import reachable_neighbors
 from entangle_cli.runs.ood.neighbors import metrics_needed
 from entangle_cli.runs.plan.plan import Plan
 from entangle_cli.runs.plan.planning import Store, plan_store, searching_seconds
@@ -21,9 +23,11 @@ from entangle_cli.runs.shared.preparing import (
     resolve,
 )
 from entangle_cli.runs.shared.run_options import RunOptions
+from entangle_cli.runs.shared.searching import Searching, SearchOptions
 from entangle_cli.runs.shared.sources import choose_checkpoint
 
 if TYPE_CHECKING:
+    from entangle_cli.datasets.dataset import Dataset
     from entangle_cli.runs.dknn.run import DkNNOptions
     from entangle_cli.runs.ood.data import OODData
     from entangle_cli.runs.ood.found import OODOptions
@@ -42,7 +46,7 @@ def plan_dknn(
     train, calib, tests = data_names(data, project)
     planned = _WithNeighbors("dknn", model, run, project, terminal)
     planned.add([(train, True), (calib, True), *((test, False) for test in tests)], probed=1)
-    planned.neighbors(asked.search.k, metrics=1)
+    planned.neighbors(asked.search, [asked.search.metric])
     return planned.plan.finish()
 
 
@@ -63,7 +67,9 @@ def plan_ood(
     planned.add([*known, *tests], probed=len(known), features=asked.features, penultimate=True)
     if data.train is not None:
         metrics = metrics_needed(method.needs for method in methods)
-        planned.neighbors(asked.search.k, metrics=len(metrics))
+        train, *queried = planned.datasets
+        k = reachable_neighbors(asked.search.k, train, queried)
+        planned.neighbors(replace(asked.search, k=k), metrics)
     planned.plan.result.notes.append(f"the time to fit {len(methods)} detectors is not counted")
     return planned.plan.finish()
 
@@ -83,6 +89,7 @@ class _WithNeighbors:
         self._project, self._terminal = project, terminal
         checkpoint = choose_checkpoint(model, project, terminal)
         self._model = open_checkpoint(checkpoint, self.plan.run)
+        self.datasets: list[Dataset] = []
         self._stores: list[Store] = []
         self._layers: tuple[str, ...] = ()
 
@@ -101,13 +108,13 @@ class _WithNeighbors:
         """
         run, project = self.plan.run, self._project
         whole = replace(run, limit=None)
-        datasets = [
+        self.datasets = [
             open_data(name, project, whole if all_of_it else run, self._terminal)
             for name, all_of_it in sets
         ]
-        resolved = resolve(self._model, datasets[probed], project, run)
-        self._terminal.start("looking at data sets", len(datasets))
-        for dataset in datasets:
+        resolved = resolve(self._model, self.datasets[probed], project, run)
+        self._terminal.start("looking at data sets", len(self.datasets))
+        for dataset in self.datasets:
             prepared = prepare(self._model, dataset, project, run, resolved)
             self._layers = prepared.layers
             extra = _penultimate(prepared, features) if penultimate else ()
@@ -117,18 +124,30 @@ class _WithNeighbors:
             self._terminal.advance()
         self._terminal.finish()
 
-    def neighbors(self, k: int, *, metrics: int) -> None:
-        """The search in each of so many metrics, and the lists that it gives."""
+    def neighbors(self, asked: SearchOptions, metrics: Sequence[str]) -> None:
+        """The search in each metric for the lists that are not kept, and what lists take."""
         train, *others = self._stores
-        seconds = searching_seconds(
-            train, others, self._layers, self.plan.run.device, metrics=metrics
-        )
-        lists = sum(store.rows for store in others) * min(k, train.rows) * 16 * len(self._layers)
+        run = self.plan.run
+        wanted, missing, seconds = 0, 0, 0.0
+        for metric in metrics:
+            searching = Searching(run, replace(asked, metric=metric), self._terminal, [])
+            queries = dict.fromkeys(self._layers, 0)
+            for layer, other in product(self._layers, others):
+                wanted += 1
+                if not searching.holds(train.identity, other.identity, layer):
+                    missing += 1
+                    queries[layer] += other.rows
+            seconds += searching_seconds(train, queries, run.device)
+        lists = len(metrics) * sum(other.rows for other in others) * len(self._layers)
         points = train.rows * max((layer.dim for layer in train.layers), default=0) * 4
-        self.plan.needs(memory=lists * metrics + points, seconds=seconds)
-        self.plan.result.provenance["neighbors_seconds"] = seconds
+        self.plan.needs(memory=lists * min(asked.k, train.rows) * 16 + points, seconds=seconds)
+        self.plan.result.provenance |= {
+            "neighbors_seconds": seconds,
+            "neighbor_lists": wanted,
+            "neighbor_lists_kept": wanted - missing,
+        }
         self.plan.result.notes.append(
-            "the time counts every neighbor search; those that are kept cost nothing again"
+            f"neighbors: {wanted - missing} of {wanted} lists (one per layer and set) are kept"
         )
 
 

@@ -13,7 +13,7 @@ those of the rows; a store has some kilobytes more.
 
 import resource
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,6 +57,11 @@ class Store:
     path: Path
     rows_kept: int
     seconds_per_row: float
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the activations."""
+        return self.spec.identity
 
     @property
     def rows(self) -> int:
@@ -153,18 +158,15 @@ def _seconds_to_measure(count: int, dim: int, classes: int, metric: str, device:
     return best
 
 
-def searching_seconds(
-    train: Store, others: Sequence[Store], layers: Sequence[str], device: str, *, metrics: int = 1
-) -> float:
-    """Seconds of the exact search for the neighbors of ``others`` among ``train``."""
-    queries = sum(other.rows for other in others)
+def searching_seconds(train: Store, queries: Mapping[str, int], device: str) -> float:
+    """Seconds of the exact search for so many neighbor lists, by layer, among ``train``."""
     where = torch.device(device)
     total = 0.0
     for layer in train.layers:
-        if layer.name in layers:
+        if count := queries.get(layer.name, 0):
             rate = _rate(min(layer.dim, 2048), device)
-            total += exact_seconds(train.rows, layer.dim, queries, rate=rate, device=where.type)
-    return metrics * total
+            total += exact_seconds(train.rows, layer.dim, count, rate=rate, device=where.type)
+    return total
 
 
 @cache

@@ -50,13 +50,16 @@ class Searching:
         for layer in layers:
             index, notes = None, []
             for by_layer, other in zip(found, others, strict=True):
-                identity = self._identity(train, other, layer)
+                identity = self._identity(train.identity, other.identity, layer)
                 kept = self._store.read(identity)
                 if kept is None:
                     index = index or self._index(train, layer, queries, notes)
-                    by_layer[layer] = self._query(index, train, other, layer)
+                    lists = self._query(index, train, other, layer)
                     told = [n for n in dict.fromkeys(notes) if not n.startswith(_EXPECTED)]
-                    self._store.write(identity, by_layer[layer], told)
+                    self._store.write(identity, lists, told)
+                    # from its file, so that the room of the search is given back
+                    kept = self._store.read(identity)
+                    by_layer[layer] = lists if kept is None else kept[0]
                 else:
                     by_layer[layer], told = kept
                     notes += told
@@ -89,6 +92,10 @@ class Searching:
                 by_metric[metric] = by_layer
         return found
 
+    def holds(self, train: Row, other: Row, layer: str) -> bool:
+        """Whether this list is on disk; ``train`` and ``other`` are identities of activations."""
+        return self._store.read(self._identity(train, other, layer)) is not None
+
     def _note(self, layer: str, texts: Sequence[str]) -> None:
         """Say what matters; that a search is exact is what everybody expects."""
         for text in texts:
@@ -108,6 +115,7 @@ class Searching:
             device=self.run.device,
             seed=self.run.seed,
             notes=notes,
+            scratch=self.run.output,
         )
 
     def _query(
@@ -120,10 +128,10 @@ class Searching:
         except MeasureError as error:
             raise MeasureError(f"layer {layer}: {error}") from error
 
-    def _identity(self, train: ActivationFile, other: ActivationFile, layer: str) -> Row:
+    def _identity(self, train: Row, other: Row, layer: str) -> Row:
         return {
-            "train": train.identity,
-            "query": other.identity,
+            "train": train,
+            "query": other,
             "layer": layer,
             "k": self.asked.k,
             "metric": self.asked.metric,

@@ -3,7 +3,8 @@ import pytest
 
 from entangle_cli.errors import MeasureError
 from entangle_cli.measures.dknn import label_counts, neighbor_labels
-from entangle_cli.measures.evaluation import calibrate, evaluate
+from entangle_cli.measures.evaluation import evaluate
+from entangle_cli.measures.layered_calibration import calibrate
 from entangle_cli.measures.ood.dknn_scores import fit_dknn_count, fit_dknn_credibility
 from entangle_cli.measures.ood.evidence import Evidence, Known
 from entangle_cli.neighbors.interface import Neighbors
