@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+import torch
+
 from entangle_cli.measures.losses import CurvePoint
 
 # Two lattice points an octave where distances differ in weight, one in three octaves where all
@@ -21,17 +23,22 @@ from entangle_cli.measures.losses import CurvePoint
 STEPS_PER_OCTAVE = 2
 SPARSE_STEPS = 6
 HALVINGS = 3
-# A dip is looked at again when it may come this near the deepest point seen, and is no mere
-# rounding
+# A dip is looked at again when it may come this near the deepest point seen
 WORTH_A_LOOK = 1.05
-RIPPLE = 2e-6
+# What rounding alone does to a scanned loss or slope, relative to the loss, by the weights' type
+RIPPLE = {torch.float32: 2e-6, torch.float64: 1e-13}
 # Newton steps in log T; a bracket halves in the worst case
 MOST_STEPS = 60
 LONGEST_STEP = 1.0
 
 
 class Curve(Protocol):
-    """The loss over temperature: exactly at one, roughly at many."""
+    """The loss over temperature: exactly at one, roughly at many.
+
+    ``ripple``: slopes and dips below this share of the loss are rounding.
+    """
+
+    ripple: float
 
     def at(self, temperature: float) -> CurvePoint:
         """Loss and derivatives at a temperature."""
@@ -70,22 +77,22 @@ def find_basins(curve: Curve, points: list[CurvePoint]) -> list[Basin]:
         middles = [
             math.sqrt(p.temperature * q.temperature)
             for p, q in pairs
-            if _hides(p, q, WORTH_A_LOOK * deepest)
+            if _hides(p, q, WORTH_A_LOOK * deepest, curve.ripple)
         ]
         if not middles:
             break
         points = sorted([*points, *curve.scan(middles)], key=lambda point: point.temperature)
-    basins = [_basin(part) for part in _turns(points)]
+    basins = [_basin(part) for part in _turns(points, curve.ripple)]
     return sorted(basins, key=lambda basin: basin.loss)
 
 
-def _turns(points: list[CurvePoint]) -> list[list[CurvePoint]]:
+def _turns(points: list[CurvePoint], ripple: float) -> list[list[CurvePoint]]:
     """From a falling point to the next rising one, with the flat ones between; rounding is flat."""
     turns, falling = [], None
     for number, point in enumerate(points):
-        if point.slope < -RIPPLE * point.loss:
+        if point.slope < -ripple * point.loss:
             falling = number
-        elif point.slope > RIPPLE * point.loss and falling is not None:
+        elif point.slope > ripple * point.loss and falling is not None:
             turns.append(points[falling : number + 1])
             falling = None
     return turns
@@ -137,10 +144,10 @@ def _cubic(p: CurvePoint, q: CurvePoint) -> tuple[Callable[[float], float], list
     return value, [minimum] if 0 < minimum < 1 else []
 
 
-def _hides(p: CurvePoint, q: CurvePoint, bound: float) -> bool:
+def _hides(p: CurvePoint, q: CurvePoint, bound: float, ripple: float) -> bool:
     """Whether points that both rise, or both fall, may have a dip below ``bound`` between them."""
     value, minima = _cubic(p, q)
-    shallow = (1 - RIPPLE) * min(p.loss, q.loss)
+    shallow = (1 - ripple) * min(p.loss, q.loss)
     return (p.slope < 0) == (q.slope < 0) and any(value(s) < min(bound, shallow) for s in minima)
 
 

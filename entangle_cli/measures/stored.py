@@ -14,10 +14,13 @@ from entangle_cli.measures.losses import LOG2E, ROUNDING, CurvePoint, RowSums
 from entangle_cli.measures.nearest import from_minima
 from entangle_cli.measures.pairs import TileDistances, triangle
 from entangle_cli.measures.points import PreparedPoints
+from entangle_cli.measures.scan import RIPPLE
 from entangle_cli.measures.sums import powers_of_two
 
 # 2,500 points need 50 MB
 MOST_POINTS = 2500
+# Small sets have shallow minima near the ceiling, which weights in float32 do not show
+SCANNED_EXACTLY = 500
 # Weights in flight: temperatures x rows x points
 CACHED = 1 << 18
 TEMPERATURES = 16
@@ -36,6 +39,8 @@ class StoredCurve:
         self.nearest = from_minima(points, *self._minima(), torch.float64)
         self._shift()
         self._rows = max(1, min(n, CACHED // n))
+        self._scanned = torch.float64 if n <= SCANNED_EXACTLY else torch.float32
+        self.ripple = RIPPLE[self._scanned]
 
     def at(self, temperature: float) -> CurvePoint:
         """The curve at one temperature."""
@@ -46,8 +51,8 @@ class StoredCurve:
         return self._curve([temperature], torch.float64, orders=1)[0].loss
 
     def scan(self, temperatures: list[float]) -> list[CurvePoint]:
-        """The curve at many temperatures, ascending; weights in float32."""
-        return self._curve(sorted(temperatures), torch.float32, orders=2)
+        """The curve at many temperatures, ascending."""
+        return self._curve(sorted(temperatures), self._scanned, orders=2)
 
     def _curve(
         self, temperatures: list[float], dtype: torch.dtype, *, orders: int

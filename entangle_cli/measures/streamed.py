@@ -15,6 +15,7 @@ from entangle_cli.measures.losses import OTHER, ROUNDING, SAME, CurvePoint, RowS
 from entangle_cli.measures.nearest import Nearest, find_nearest, sharpen
 from entangle_cli.measures.pairs import KeptTiles
 from entangle_cli.measures.points import PreparedPoints
+from entangle_cli.measures.scan import RIPPLE
 from entangle_cli.measures.sums import HEADROOM, TRUSTED, strip_sums, triangle_sums
 
 Precision = Literal["auto", "float64", "float32"]
@@ -46,6 +47,7 @@ class StreamedCurve:
     ) -> None:
         self.points, self.anchors, self.precision = points, anchors, precision
         self.passes = 0
+        self.ripple = RIPPLE[torch.float32]
         self._kept: KeptTiles | None = {} if keep and _worth_keeping(points) else None
         self._nearest: Nearest | None = None
         self._too_noisy = 0.0  # float32 was not enough at this temperature
@@ -53,10 +55,12 @@ class StreamedCurve:
     @property
     def nearest(self) -> Nearest:
         """Nearest distances of every point, found in one pass at first use."""
-        if self._nearest is None:
-            self.passes += 1
-            dtype = torch.float64 if self.precision == "float64" else torch.float32
-            self._nearest = find_nearest(self.points, dtype, self._kept)
+        return self._nearest or self._find_nearest()
+
+    def _find_nearest(self) -> Nearest:
+        self.passes += 1
+        dtype = torch.float64 if self.precision == "float64" else torch.float32
+        self._nearest = find_nearest(self.points, dtype, self._kept)
         return self._nearest
 
     def glance(self, temperature: float) -> Glance:
@@ -126,6 +130,10 @@ class StreamedCurve:
         gaps = torch.zeros_like(sums[0, 0])
         rows = RowSums(sums, gaps, self._noise(temperature, dtype), self.anchors)
         lost = self.anchors[_lost(sums, dtype)[self.anchors]]
+        if self._nearest is None and len(lost) > MOST_AGAIN * self.points.count:
+            self._find_nearest()
+            # one shift suits most rows now
+            return self._rows(temperature, dtype, orders)
         if len(lost):
             self._restore(rows, lost, temperature)
         return rows

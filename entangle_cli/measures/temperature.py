@@ -120,7 +120,7 @@ def entanglement(  # noqa: PLR0913 - the options of one measure
     special = _special(prepared, top, temperature)
     if special is not None:
         return _report(prepared, special, top)
-    curve = curve_of(prepared, anchors, precision, keep=temperature is None)
+    curve = curve_of(prepared, anchors, precision, keep=True)
     if temperature is not None:
         value = _given(prepared, curve, temperature)
     else:
@@ -154,8 +154,9 @@ def _special(points: PreparedPoints, top: float, temperature: float | None) -> _
 def _given(
     points: PreparedPoints, curve: StoredCurve | StreamedCurve, temperature: float
 ) -> _Value:
-    loss = curve.loss(internal_temperature(points, temperature))
+    # first: the sums of weights want to know how near the nearest points are
     accuracy = curve.nearest.accuracy()
+    loss = curve.loss(internal_temperature(points, temperature))
     return _Value(loss, temperature, "none", accuracy, passes=curve.passes)
 
 

@@ -77,6 +77,31 @@ def test_the_minimum_takes_three_passes():
     assert entanglement(points, labels).passes <= 3
 
 
+def test_a_given_temperature_far_below_the_distances_takes_two_passes():
+    points, labels = mixture(2600, 200, classes=5, spread=0.3, dtype=np.float32)
+    lowest = entanglement(points, labels)
+    given = entanglement(points, labels, temperature=lowest.temperature / 4)
+    assert given.passes == 2
+    assert given.snnl == pytest.approx(
+        soft_nearest_neighbor_loss(points, labels, temperature=lowest.temperature / 4), rel=1e-7
+    )
+
+
+def test_a_loss_whose_weights_underflow_is_not_summed_row_by_row(monkeypatch):
+    points, labels = mixture(2600, 200, classes=5, spread=0.3, dtype=np.float32)
+    temperature = entanglement(points, labels).temperature / 4
+    restored = []
+
+    def counted(curve, rows, chosen, of):
+        restored.append(len(chosen))
+        return original(curve, rows, chosen, of)
+
+    original = StreamedCurve._restore
+    monkeypatch.setattr(StreamedCurve, "_restore", counted)
+    soft_nearest_neighbor_loss(points, labels, temperature=temperature)
+    assert sum(restored) <= streamed.MOST_AGAIN * len(points)
+
+
 def test_kept_distances_change_nothing(monkeypatch):
     points, labels = mixture(2700, 64, classes=10, spread=0.35, dtype=np.float32)
     kept = entanglement(points, labels)
