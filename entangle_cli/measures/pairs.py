@@ -16,11 +16,11 @@ from torch import Tensor
 
 from entangle_cli.measures.points import PreparedPoints
 from entangle_cli.neighbors.distances import pairwise, product, refine
+from entangle_cli.scratch import scratch_array
 
 # Tile sides: two or three tiles stay in the second-level cache
 HEIGHT, WIDTH = 512, 1024
 # Distances by the first row and the first column of their tile
-KeptTiles = dict[tuple[int, int], Tensor]
 # Converted coordinates of one tile side, at most
 SIDE_BYTES = 1 << 25
 
@@ -108,6 +108,36 @@ def strips(points: PreparedPoints, rows: Tensor) -> Iterator[Strip]:
             yield Strip(chosen, columns, slice(0, 0))
 
 
+class KeptTiles:
+    """Room for the float32 distances of all tiles of ``triangle``.
+
+    It lies in an unlinked file where the points have a folder for such.
+    """
+
+    def __init__(self, points: PreparedPoints) -> None:
+        self._places: dict[tuple[int, int], tuple[int, tuple[int, int]]] = {}
+        self._filled: set[tuple[int, int]] = set()
+        size = 0
+        for tile in triangle(points):
+            shape = (_length(tile.rows), _length(tile.columns))
+            self._places[tile.rows.start, tile.columns.start] = size, shape
+            size += shape[0] * shape[1]
+        self._room = torch.from_numpy(scratch_array((size,), np.float32, points.scratch))
+
+    def has(self, rows: slice, columns: slice) -> bool:
+        """Whether the tile was filled."""
+        return (rows.start, columns.start) in self._filled
+
+    def tile(self, rows: slice, columns: slice) -> Tensor:
+        """The room of a tile, ``(rows, columns)``."""
+        first, shape = self._places[rows.start, columns.start]
+        return self._room[first : first + shape[0] * shape[1]].view(shape)
+
+    def fill(self, rows: slice, columns: slice) -> None:
+        """From now on a tile's distances are in its room."""
+        self._filled.add((rows.start, columns.start))
+
+
 class TileDistances:
     """Internal squared distances of one tile after another; ``kept`` ones are not computed again.
 
@@ -127,18 +157,19 @@ class TileDistances:
 
     def __call__(self, rows: slice | Tensor, columns: slice) -> Tensor:
         """Distances ``(rows, columns)``; not to be written into, they may be asked for again."""
-        key = (rows.start, columns.start) if self.kept is not None else None
-        if key is not None and key in self.kept:
-            return self.kept[key]
+        if self.kept is not None and self.kept.has(rows, columns):
+            return self.kept.tile(rows, columns)
         if rows is not self._rows:
             self._rows = rows
             self._left = self.points.rows(rows, self.dtype) * -2
             self._row_bias = self.biases[rows][:, None]
         right = self.points.rows(columns, self.dtype)
-        # memory of the tile before is given out again: no page of it is touched for the first time
-        found = product(self._left, right, self.biases[columns]).add_(self._row_bias)
-        if key is not None:
-            self.kept[key] = found
+        # without ``out`` memory of the tile before is given out again: no page of it is touched for
+        # the first time
+        out = None if self.kept is None else self.kept.tile(rows, columns)
+        found = product(self._left, right, self.biases[columns], out=out).add_(self._row_bias)
+        if self.kept is not None:
+            self.kept.fill(rows, columns)
         return self._refined(found, rows, columns) if self.dtype == torch.float64 else found
 
     def _refined(self, distances: Tensor, rows: slice | Tensor, columns: slice) -> Tensor:
@@ -150,6 +181,10 @@ class TileDistances:
         if copies is not None:
             copies = copies[rows], copies[columns]
         return refine(distances, self.norms[rows], self.norms[columns], sides, copies)
+
+
+def _length(rows: slice) -> int:
+    return rows.stop - rows.start
 
 
 def numbers(rows: slice | Tensor, index: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class StreamedCurve:
         self.points, self.anchors, self.precision = points, anchors, precision
         self.passes = 0
         self.ripple = RIPPLE[torch.float32]
-        self._kept: KeptTiles | None = {} if keep and _worth_keeping(points) else None
+        self._kept = KeptTiles(points) if keep and _worth_keeping(points) else None
         self._nearest: Nearest | None = None
         self._too_noisy = 0.0  # float32 was not enough at this temperature
 

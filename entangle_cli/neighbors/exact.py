@@ -25,9 +25,10 @@ from entangle_cli.neighbors.sieve import capacity
 from entangle_cli.neighbors.tiles import Candidates
 from entangle_cli.progress import Progress, silent
 
-BATCH_ROWS = 4096
+# Queries that are searched together, and the memory that they take; a GPU wants more at a time
+BATCH_ROWS = {"cpu": 1024, "cuda": 4096}
+BATCH_BYTES = {"cpu": 1 << 24, "cuda": 1 << 26}
 FEWEST_DIFFERENT = 1024
-BATCH_BYTES = 1 << 26
 
 
 class ExactIndex:
@@ -87,8 +88,9 @@ class ExactIndex:
         coarse = self._coarse(queries, k)
         halves = queries.half_norms()
         found = Neighbors.room(len(points), k, self._scratch)
-        step = BATCH_BYTES // (4 * self.dimension + 12 * capacity(k, candidates.count)[1])
-        step = min(BATCH_ROWS, max(1, step))
+        kind = self._bias.device.type
+        row_bytes = 4 * self.dimension + 12 * capacity(k, candidates.count)[1]
+        step = min(BATCH_ROWS[kind], max(1, BATCH_BYTES[kind] // row_bytes))
         self._progress.start("neighbors", len(points))
         for start in range(0, len(points), step):
             part = slice(start, min(start + step, len(points)))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entangle_cli.errors import MeasureError
-from entangle_cli.neighbors import search
+from entangle_cli.neighbors import exact, search
 from entangle_cli.neighbors.exact import ExactIndex
 from entangle_cli.neighbors.search import score_error
 from tests.reference import neighbors as reference
@@ -187,7 +187,7 @@ def test_results_do_not_depend_on_the_sizes_of_blocks(metric, monkeypatch):
         one = singly.query(queries[row : row + 1], k=25, exclude=own[row : row + 1])
         assert one.indices.tobytes() == whole.indices[row].tobytes()
         assert one.distances.tobytes() == whole.distances[row].tobytes()
-    monkeypatch.setattr("entangle_cli.neighbors.exact.BATCH_ROWS", 50)
+    monkeypatch.setitem(exact.BATCH_ROWS, "cpu", 50)
     monkeypatch.setattr("entangle_cli.neighbors.search.PART_ROWS", 7)
     monkeypatch.setattr("entangle_cli.neighbors.search.PENDING_PAIRS", 100)
     for module in ("search", "tiles"):

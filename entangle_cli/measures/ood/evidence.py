@@ -12,7 +12,7 @@ import numpy as np
 from entangle_cli.errors import MeasureError
 from entangle_cli.neighbors.interface import Neighbors
 
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Known:
 
 
 def blocks(points: np.ndarray) -> Iterator[slice]:
-    """Slices of rows that are at most 8 MiB as float64."""
+    """Slices of rows that are at most 2 MiB as float64."""
     step = max(1, BLOCK_BYTES // max(1, 8 * int(np.prod(points.shape[1:]))))
     for start in range(0, len(points), step):
         yield slice(start, min(start + step, len(points)))
