@@ -44,6 +44,15 @@ def csv_cell(value: object) -> object:
     return "'" + text if text[:1] in ("=", "+", "-", "@") else text
 
 
+def read_cell(cell: str) -> str:
+    """A cell's text as it was before `csv_cell` put a quote in front of what looks like a formula.
+
+    >>> read_cell("'=1+1"), read_cell("'quoted'")
+    ('=1+1', "'quoted'")
+    """
+    return cell[1:] if cell[:2] in ("'=", "'+", "'-", "'@") else cell
+
+
 def file_stem(name: str) -> str:
     """A name, such as a data set's, as part of a file name.
 

@@ -49,9 +49,15 @@ def test_every_link_leads_to_a_file(page):
     assert missing == []
 
 
+OWN_FILES = "## Your own files\n"
+
+
 def test_the_tutorial_runs_as_it_stands(tmp_path):
     folder = tmp_path
-    for line in commands(CHECKOUT / "docs" / "tutorial.md"):
+    before, heading, _ = (CHECKOUT / "docs" / "tutorial.md").read_text().partition(OWN_FILES)
+    assert heading
+    (tmp_path / "page.md").write_text(before)
+    for line in commands(tmp_path / "page.md"):
         if line.startswith("cd "):
             folder = folder / line.removeprefix("cd ")
             continue
@@ -93,10 +99,9 @@ def test_the_commands_of_the_report_page_run(tmp_path, project_folder):
     assert (folder / "figures" / "entanglement.csv").exists()
 
 
-def test_the_commands_of_the_readme_run_on_a_users_files(
-    tmp_path, trained_onnx, image_folder, digits_folder
-):
-    """The lines under 'Your own model', with a model and a data folder of those names."""
+@pytest.fixture
+def own_files(tmp_path, trained_onnx, image_folder, digits_folder) -> Path:
+    """A model and data of the names that the documentation gives to a reader's own."""
     for name in ("model.onnx", "run/step1.onnx", "run/step2.onnx"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(trained_onnx, tmp_path / name)
@@ -107,11 +112,39 @@ def test_the_commands_of_the_readme_run_on_a_users_files(
     shutil.copy(image_folder.parent / "test.npz", tmp_path / "test.npz")
     write_letters(tmp_path / "other", 50)
     shutil.copy(next((tmp_path / "other").rglob("*.png")), tmp_path / "photo.png")
+    return tmp_path
+
+
+def run_all(lines: list[str], folder: Path) -> None:
+    for line in lines:
+        done = run(line, folder)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_the_commands_of_the_readme_run_on_a_users_files(own_files):
+    """The lines under 'Your own model', with a model and a data folder of those names."""
     lines = [line for line in commands(CHECKOUT / "README.md") if line.startswith("entangle")]
     assert len(lines) >= 5
-    for line in lines:
-        done = run(line, tmp_path)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    run_all(lines, own_files)
+    assert (own_files / "report.html").exists()
+
+
+def test_the_end_of_the_tutorial_runs_on_a_users_files(own_files):
+    _, _, after = (CHECKOUT / "docs" / "tutorial.md").read_text().partition(OWN_FILES)
+    (own_files / "page.md").write_text(after)
+    lines = commands(own_files / "page.md")
+    assert len(lines) == 7
+    run_all(lines, own_files)
+    page = (own_files / "report.html").read_text()
+    assert "entangle ood model.onnx --in data/" in page
+    assert "were prepared differently" not in page
+
+
+def test_the_commands_of_the_scaling_page_run(own_files):
+    lines = commands(CHECKOUT / "docs" / "scaling.md")
+    assert len(lines) == 7
+    run_all(lines, own_files)
+    assert (own_files / "out" / "results.json").exists()
 
 
 def test_the_readme_counts_the_detectors():

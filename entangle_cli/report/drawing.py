@@ -8,12 +8,15 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from entangle_cli.report.panels import FigureDescription, ImageGrid, Matrix, Panel, Series
+from entangle_cli.report.ticks import written
 from entangle_cli.text import plain
 
 # of inches: the width and height of one panel
 PANEL = (3.6, 3.0)
+_WITH_LEGEND = 1.4
 _SETTINGS = {
     "text.parse_math": False,
     "svg.hashsalt": "entangle",
@@ -32,8 +35,9 @@ def draw(description: FigureDescription, paths: Sequence[Path]) -> None:
     count = max(1, len(description.panels))
     columns = min(description.columns, count)
     rows = math.ceil(count / columns)
+    width = PANEL[0] * (_WITH_LEGEND if any(map(_legend_beside, description.panels)) else 1.0)
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+        figure = Figure(figsize=(width * columns, PANEL[1] * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for axis in axes[len(description.panels) :]:
             axis.set_axis_off()
@@ -58,14 +62,22 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
         axis.grid(alpha=0.25, linewidth=0.5)
         _scale(axis, panel)
     if panel.legend and any(series.name for series in panel.series):
-        axis.legend(frameon=False)
+        beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "markerscale": 2}
+        axis.legend(frameon=False, **(beside if _legend_beside(panel) else {}))
+
+
+def _legend_beside(panel: Panel | ImageGrid | Matrix) -> bool:
+    """A map has points everywhere, so its legend stands beside it."""
+    return isinstance(panel, Panel) and panel.bare and panel.legend
 
 
 def _scale(axis: Any, panel: Panel) -> None:
     if panel.log_x:
         axis.set_xscale("log")
+        _plain_powers(axis.xaxis)
     if panel.log_y:
         axis.set_yscale("log")
+        _plain_powers(axis.yaxis)
     if panel.x_range:
         axis.set_xlim(panel.x_range)
     if panel.y_range:
@@ -75,9 +87,15 @@ def _scale(axis: Any, panel: Panel) -> None:
         axis.set_xticks(places, [plain(name) for name in panel.x_names], rotation=60, ha="right")
 
 
+def _plain_powers(axis: Any) -> None:
+    """Numbers as they are: matplotlib's own are mathematics, which is not parsed here."""
+    axis.set_major_formatter(FuncFormatter(lambda value, place: written(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _draw_series(axis: Any, series: Series) -> None:
     color = _PALETTE[series.color % len(_PALETTE)]
-    label = plain(series.name) or None
+    label = plain(f"{series.name} {series.note}".rstrip()) or None
     if series.kind == "points":
         axis.scatter(series.x, series.y, s=6, color=color, label=label, linewidths=0)
         return
@@ -106,7 +124,8 @@ def _draw_images(axis: Any, grid: ImageGrid) -> None:
 def _draw_matrix(axis: Any, matrix: Matrix) -> None:
     axis.set_title(plain(matrix.title), fontsize=8)
     values = [[math.nan if v is None else v for v in row] for row in matrix.values]
-    axis.imshow(np.array(values, dtype=float), vmin=0, vmax=matrix.top, cmap="viridis")
+    shown = axis.imshow(np.array(values, dtype=float), vmin=0, vmax=matrix.top, cmap="viridis")
+    axis.figure.colorbar(shown, ax=axis, shrink=0.8)
     names = [plain(name) for name in matrix.names]
     axis.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axis.set_yticks(range(len(names)), names)

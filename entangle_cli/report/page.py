@@ -18,14 +18,20 @@ from markupsafe import Markup
 from entangle_cli import __version__
 from entangle_cli.report.figures.figure import ReportFigure
 from entangle_cli.report.panels import Matrix, Panel
+from entangle_cli.report.provenance import differently_fed, provenance_of
 from entangle_cli.report.runs import Run, number, text
-from entangle_cli.report.sections import Section, Table, provenance_of, sections_of
+from entangle_cli.report.sections import Section, Table, sections_of
 from entangle_cli.report.svg import COLORS, Drawing, draw_matrix, draw_panel
 from entangle_cli.results import Row
 from entangle_cli.text import plain
 
 # tables that are longer stay in their CSV files
 MOST_ROWS = 400
+# tables with more rows scroll
+LONG_ROWS = 24
+SHORT_WORDS = 26
+# matrices beyond this number are shown layer by layer at first
+MOST_AT_ONCE = 4
 _FILES = resources.files("entangle_cli.report") / "page"
 
 
@@ -42,6 +48,7 @@ def render(runs: Sequence[Run], title: str) -> str:
     return environment.from_string(_own("report.html.jinja")).render(
         title=title,
         summary=_summary(runs),
+        warnings=differently_fed(runs),
         policy=_policy(css, script),
         css=Markup(css),
         script=Markup(script),
@@ -105,12 +112,19 @@ def _figure(figure: ReportFigure) -> dict[str, Any]:
         "title": figure.title,
         "caption": figure.caption,
         "series": figure.series,
-        "choose": figure.choose,
+        "choose": figure.choose if len(figure.panels) > 1 else "",
+        "groups": _groups(figure),
+        "all_at_once": len(figure.panels) <= MOST_AT_ONCE,
         "legend": [entry for entry in legend if entry["name"]],
         "panels": [_panel(panel, figure, legend) for panel in figure.panels],
         "table": _table(Table(figure.title, figure.rows)) if short and figure.rows else None,
         "rows": len(figure.rows),
     }
+
+
+def _groups(figure: ReportFigure) -> list[str]:
+    """What panels are chosen by, in order."""
+    return list(dict.fromkeys(panel.group for panel in figure.panels if isinstance(panel, Matrix)))
 
 
 def _legend(figure: ReportFigure) -> list[Row]:
@@ -132,7 +146,8 @@ def _panel(panel: Panel | Matrix, figure: ReportFigure, legend: list[Row]) -> di
     else:
         numbers = {entry["name"]: entry["number"] for entry in legend}
         drawing = draw_panel(panel, label, numbers)
-    return {"title": panel.title, "svg": Markup(drawing.svg), "points": _as_data(drawing)}
+    group = panel.group if isinstance(panel, Matrix) else ""
+    return {"group": group, "svg": Markup(drawing.svg), "points": _as_data(drawing)}
 
 
 def _as_data(drawing: Drawing) -> Markup:
@@ -144,14 +159,19 @@ def _as_data(drawing: Drawing) -> Markup:
 def _table(table: Table) -> dict[str, Any]:
     names = list(dict.fromkeys(name for row in table.rows for name in row))
     words = {name: _is_words(table.rows, name) for name in names}
+    kinds = {name: _kind(table.rows, name) if words[name] else "" for name in names}
     return {
         "title": table.title,
-        "columns": [{"name": name.replace("_", " "), "words": words[name]} for name in names],
+        "long": len(table.rows) > LONG_ROWS,
+        "columns": [{"name": name.replace("_", " "), "kind": kinds[name]} for name in names],
         "rows": [
             {
                 "layer": text(row.get("layer")),
                 "model": text(row.get("model")),
-                "cells": [_cell(row.get(name), words=words[name]) for name in names],
+                "cells": [
+                    _cell(row.get(name), words=words[name]) | {"kind": kinds[name]}
+                    for name in names
+                ],
             }
             for row in table.rows
         ],
@@ -163,10 +183,16 @@ def _is_words(rows: Sequence[Row], name: str) -> bool:
     return any(number(value) is None for value in known)
 
 
+def _kind(rows: Sequence[Row], name: str) -> str:
+    """How a column of words is set: short ones are not broken."""
+    longest = max(len(text(row.get(name))) for row in rows)
+    return "words short" if longest <= SHORT_WORDS else "words"
+
+
 def _cell(value: object, *, words: bool) -> Row:
     found = None if words else number(value)
     if found is None:
-        return {"value": text(value), "shown": text(value) or "-", "words": words}
+        return {"value": text(value), "shown": text(value) or "-"}
     whole = found == int(found) and abs(found) < 1e15
     shown = f"{found:.0f}" if whole else f"{found:.4g}"
-    return {"value": repr(found), "shown": shown, "words": False}
+    return {"value": repr(found), "shown": shown}

@@ -15,7 +15,8 @@ import numpy as np
 class Series:
     """One line or cloud of points; ``low`` and ``high`` are the ends of an interval at each x.
 
-    ``names`` says what each point is, to whoever points at it.
+    ``names`` says what each point is, to whoever points at it. ``note`` stands beside the name
+    where lines are named inside the panel; a panel whose series have notes names them there.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Series:
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
     names: Sequence[str] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Numbers from 0 to ``top`` for pairs of ``names``; None where there is no number."""
+    """Numbers from 0 to ``top`` for pairs of ``names``; None where there is no number.
+
+    ``group`` is what it is chosen by; matrices of one group are shown together.
+    """
 
     title: str
     names: tuple[str, ...]
     values: tuple[tuple[float | None, ...], ...]
     top: float = 1.0
+    group: str = ""
 
 
 @dataclass(frozen=True)

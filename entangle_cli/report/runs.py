@@ -8,16 +8,20 @@ missing, everything else is text.
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from entangle_cli.errors import UsageError
 from entangle_cli.results import Row
+from entangle_cli.text import read_cell
 
 COMMANDS = ("measure", "between", "dknn", "ood", "map", "train")
+# where commands write unless they are told
+UNNAMED = "entangle-out"
 LARGEST_JSON = 256 << 20
+LONGEST_COMMAND = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,15 @@ class Run:
         """A JSON file of the folder, None where it is missing or damaged."""
         return _read_json(self.folder / name)
 
+    def command_line(self, command: str) -> str:
+        """The command line that made a result, empty where it was not kept."""
+        path = self.folder / f"{command}.command.txt"
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read(LONGEST_COMMAND).strip()
+        except OSError:
+            return ""
+
     def _lines(self, stem: str) -> Iterator[dict[str, str]]:
         path = self.folder / f"{stem}.csv"
         if not path.is_file():
@@ -81,7 +94,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             f"{folder}: holds no results; give the folder that measure, dknn, ood, between or map "
             "wrote into (entangle-out unless -o said otherwise)"
         )
-    return Run(name or folder.resolve().name, folder, results)
+    return Run(name or _name(folder.resolve()), folder, results)
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -93,11 +106,16 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     places = [folder.resolve() for folder in folders]
     if len(set(places)) < len(places):
         raise UsageError(f"{', '.join(map(str, folders))}: a run is given twice")
-    names = [place.name for place in places]
+    names = [_name(place) for place in places]
     # runs of the same name are told apart by what they lie in
     if len(set(names)) < len(names):
         names = [f"{place.parent.name}/{place.name}" for place in places]
     return [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def _name(place: Path) -> str:
+    """The folder's name; of one that nobody has named, that of the folder it lies in."""
+    return place.parent.name if place.name == UNNAMED and place.parent.name else place.name
 
 
 def number(value: object) -> float | None:
@@ -109,10 +127,24 @@ def number(value: object) -> float | None:
     return found if math.isfinite(found) and not isinstance(value, bool) else None
 
 
+def typed(row: Row, words: Container[str]) -> Row:
+    """A line of a CSV file with its numbers as numbers; ``words`` are columns that hold text."""
+    return {
+        name: text(value) if name in words or number(value) is None else _as_number(text(value))
+        for name, value in row.items()
+    }
+
+
+def _as_number(value: str) -> int | float:
+    try:
+        return int(value)
+    except ValueError:
+        return float(value)
+
+
 def text(value: object) -> str:
     """A value as text; nothing for None. A quote that protects a spreadsheet is taken off."""
-    found = "" if value is None else str(value)
-    return found[1:] if found[:2] in ("'=", "'+", "'-", "'@") else found
+    return "" if value is None else read_cell(str(value))
 
 
 def _rows(value: object) -> list[Row]:

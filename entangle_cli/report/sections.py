@@ -9,7 +9,7 @@ from entangle_cli.report.figures.detection import detection_figures
 from entangle_cli.report.figures.figure import ReportFigure
 from entangle_cli.report.figures.layers import layer_figures, pair_figures
 from entangle_cli.report.figures.maps import map_figures
-from entangle_cli.report.runs import COMMANDS, Run, number, text
+from entangle_cli.report.runs import Run, number, text
 from entangle_cli.results import Row
 
 # inputs of a report at most, over all sets
@@ -96,26 +96,6 @@ def _by_place(run: Run) -> dict[tuple[float | None, str], float]:
     return found
 
 
-def provenance_of(runs: Sequence[Run]) -> list[Row]:
-    """Title, facts and notes of every command of every run."""
-    entries = []
-    for run in runs:
-        for command in COMMANDS:
-            result = run.results.get(command)
-            if result is None:
-                continue
-            title = f"entangle {command}" if len(runs) == 1 else f"{run.name}: entangle {command}"
-            notes = result.get("notes")
-            entries.append(
-                {
-                    "title": title,
-                    "facts": [*_model_facts(run, command), *_facts(run.provenance(command))],
-                    "notes": [text(note) for note in notes] if isinstance(notes, list) else [],
-                }
-            )
-    return entries
-
-
 def _tables(runs: Sequence[Run], command: str) -> tuple[Table, ...]:
     return tuple(
         Table(
@@ -125,34 +105,6 @@ def _tables(runs: Sequence[Run], command: str) -> tuple[Table, ...]:
         for run in runs
         if run.rows(command)
     )
-
-
-def _model_facts(run: Run, command: str) -> list[tuple[str, str]]:
-    return [
-        (
-            text(model.get("model")),
-            ", ".join(
-                f"{name} {text(model.get(name))}"
-                for name in ("accuracy", "preprocessing", "sha256")
-                if model.get(name) is not None
-            ),
-        )
-        for model in run.models(command)
-    ]
-
-
-def _facts(provenance: Row) -> list[tuple[str, str]]:
-    """Nested values become one line each; ``reliability`` is a figure."""
-    facts = []
-    for name, value in provenance.items():
-        if name == "reliability" or value is None:
-            continue
-        if isinstance(value, dict):
-            value = ", ".join(f"{k} {text(v)}" for k, v in value.items() if v is not None)
-        elif isinstance(value, list):
-            value = ", ".join(map(text, value))
-        facts.append((text(name), text(value)))
-    return facts
 
 
 def _strips(runs: Sequence[Run]) -> list[Row]:

@@ -13,10 +13,15 @@ from entangle_cli.report.ticks import Axis, axis, written
 from entangle_cli.text import plain
 
 WIDTH, HEIGHT = 480, 320
+# of a map, which has no axes and needs the room
+MAP_HEIGHT = 420
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 26, 44
 COLORS = 13
 _CHARACTER = 6.2
 _LONGEST_NAME = 22
+# colors of a matrix, and the room beside it for what they mean
+LEVELS = 10
+_SCALE_ROOM = 54
 # a line with this many points gets no dots
 _DOTS = 40
 
@@ -37,18 +42,25 @@ def draw_panel(panel: Panel, label: str, numbers: Mapping[str, int]) -> Drawing:
     ``label`` is what a screen reader says; ``numbers`` are those of the series by name, the same in
     every panel of a figure.
     """
-    bottom = HEIGHT - BOTTOM - _room_for_names(panel)
-    x, y = _axes(panel, bottom)
+    height = MAP_HEIGHT if panel.bare else HEIGHT
+    bottom = height - (12 if panel.bare else BOTTOM) - _room_for_names(panel)
+    x, y = _map_axes(panel, bottom) if panel.bare else _axes(panel, bottom)
     parts = [*_frame(panel, x, y, bottom)]
     points = []
+    noted = [series for series in panel.series if series.note]
     for series in panel.series:
         places = _places(series, x, y)
         points.append(tuple(_said(panel, series, places)))
+        drawn = [*_series(series, places, x, y)]
+        if series.note:
+            line = bottom - 10 - 15 * (len(noted) - 1 - noted.index(series))
+            name = f"{_short(series.name)} {series.note}"
+            drawn.append(_label(WIDTH - RIGHT - 8, line, name, "end", kind="note"))
         parts.append(
             f'<g class="series c{series.color % COLORS}" data-series="{numbers[series.name]}">'
-            f"{''.join(_series(series, places, x, y))}</g>"
+            f"{''.join(drawn)}</g>"
         )
-    return Drawing(_svg(parts, label, HEIGHT), tuple(points))
+    return Drawing(_svg(parts, label, height), tuple(points))
 
 
 def draw_matrix(matrix: Matrix, label: str) -> Drawing:
@@ -56,10 +68,10 @@ def draw_matrix(matrix: Matrix, label: str) -> Drawing:
     count = max(1, len(matrix.names))
     names = [_short(name) for name in matrix.names]
     left = 12 + _CHARACTER * max(map(len, names), default=0)
-    size = min(44.0, (WIDTH - left - RIGHT) / count)
+    size = min(40.0, (WIDTH - left - RIGHT - _SCALE_ROOM) / count)
     top = TOP + 8
     height = top + size * count + left
-    parts = [_title(matrix.title)]
+    parts = [_title(matrix.title), *_color_scale(matrix.top, top, size * count)]
     points: list[Point] = []
     for row, (name, values) in enumerate(zip(matrix.names, matrix.values, strict=True)):
         y = top + row * size
@@ -70,7 +82,7 @@ def draw_matrix(matrix: Matrix, label: str) -> Drawing:
             if value is None:
                 continue
             place = left + column * size
-            level = max(0, min(9, int(10 * value / matrix.top)))
+            level = max(0, min(LEVELS - 1, int(LEVELS * value / matrix.top)))
             parts.append(
                 f'<rect class="m{level}" x="{place:.1f}" y="{y:.1f}" width="{size:.1f}" '
                 f'height="{size:.1f}"/>'
@@ -83,6 +95,34 @@ def draw_matrix(matrix: Matrix, label: str) -> Drawing:
             said = f"{plain(name)} and {plain(matrix.names[column])}: {value:.3f}"
             points.append((round(place + size / 2, 1), round(y + size / 2, 1), said))
     return Drawing(_svg(parts, label, height), (tuple(points),))
+
+
+def _color_scale(most: float, top: float, height: float) -> Iterator[str]:
+    """The colors from 0 at the bottom to ``most``, at the right edge."""
+    step = height / LEVELS
+    left = WIDTH - RIGHT - 36
+    for level in range(LEVELS):
+        y = top + height - (level + 1) * step
+        yield f'<rect class="m{level}" x="{left}" y="{y:.1f}" width="10" height="{step:.1f}"/>'
+    for share in (0.0, 0.5, 1.0):
+        place = top + height - share * (height - 8)
+        yield _label(left + 14, place, f"{share * most:.2g}", "start")
+
+
+def _map_axes(panel: Panel, bottom: float) -> tuple[Axis, Axis]:
+    """Equal units on both axes, the points in the middle."""
+    left, top = 12, TOP
+    spans = []
+    for values in ([v for s in panel.series for v in s.x], [v for s in panel.series for v in s.y]):
+        low, high = (min(values), max(values)) if values else (0.0, 1.0)
+        spans.append(((low + high) / 2, 1.04 * (high - low) or 1.0))
+    (x, wide), (y, tall) = spans
+    across, down = WIDTH - RIGHT - left, bottom - top
+    unit = max(wide / across, tall / down)
+    return (
+        Axis(x - unit * across / 2, x + unit * across / 2, left, WIDTH - RIGHT),
+        Axis(y - unit * down / 2, y + unit * down / 2, bottom, top),
+    )
 
 
 def _axes(panel: Panel, bottom: float) -> tuple[Axis, Axis]:

@@ -40,10 +40,10 @@ def axis(values: list[float], start: float, stop: float, *, log: bool = False) -
 def written(value: float) -> str:
     """A number as short as it is told from its neighbors.
 
-    >>> [written(v) for v in (0.30000000000000004, 1200.0, 0.00001, 0.0, 2_500_000)]
-    ['0.3', '1200', '1e-05', '0', '2.5e+06']
+    >>> [written(v) for v in (0.30000000000000004, 20_000.0, 0.00001, 0.0, 2_500_000)]
+    ['0.3', '20000', '1e-05', '0', '2.5e+06']
     """
-    return f"{value:.4g}" if value else "0"
+    return f"{value:.6g}" if value else "0"
 
 
 def _logarithm(value: float) -> float:

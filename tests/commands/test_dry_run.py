@@ -134,6 +134,25 @@ def test_neighbors_of_every_set_are_counted(entangle, project):
     assert planned["provenance"]["seconds"] >= seconds
 
 
+@pytest.mark.parametrize(
+    ("words", "lists"),
+    [(["dknn"], 2 * 4), (["ood", "--out", "letters", "--detectors", "knn,lid"], 2 * 3 * 4)],
+    ids=["dknn", "ood"],
+)
+def test_neighbors_that_are_kept_cost_nothing(entangle, project, words, lists):
+    before = entangle(*words, "--dry-run", "--json", "-q").json
+    assert before["provenance"]["neighbor_lists"] == lists
+    assert before["provenance"]["neighbor_lists_kept"] == 0
+    assert entangle(*words, "-q").code == 0
+    assert len(list(Path("entangle-out/neighbors").glob("*.npz"))) == lists
+    after = entangle(*words, "--dry-run", "--json", "-q").json
+    assert after["provenance"]["neighbor_lists_kept"] == lists
+    assert after["provenance"]["neighbors_seconds"] == 0
+    assert f"neighbors: {lists} of {lists} lists (one per layer and set) are kept" in after["notes"]
+    fewer = entangle(*words, "-k", "10", "--dry-run", "--json", "-q").json["provenance"]
+    assert fewer["neighbor_lists_kept"] == 0 < fewer["neighbors_seconds"]
+
+
 def test_limit_cuts_what_is_judged_and_not_what_is_known(entangle, project):
     whole = entangle("ood", "--out", "letters", "--dry-run", "--json", "-q").json["rows"]
     cut = entangle("ood", "--out", "letters", "--limit", "50", "--dry-run", "--json", "-q").json

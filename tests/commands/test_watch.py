@@ -248,6 +248,25 @@ def test_class_pairs_are_watched_as_well(entangle, project, put, seconds):
     assert len(table) == 1 + 2 * 45
 
 
+def test_a_restart_keeps_the_pairs_of_what_is_gone(entangle, project, run_folder, put, seconds):
+    asked = ("--json", "--watch-idle", "5", "--class-pairs", "--layers", "fc2")
+    table = project / "entangle-out" / "measure-pairs.csv"
+    seconds([put(30, 1000)])
+    first = watch(entangle, *asked)
+    written = table.read_text()
+    assert written.count("\n") == 1 + 2 * 45
+    (run_folder / name(30)).unlink()
+    seconds([])
+    again = watch(entangle, *asked)
+    assert again.json["rows"] == first.json["rows"]
+    assert again.json["notes"] == first.json["notes"]
+    assert table.read_text() == written
+    # without its pairs, that is said
+    table.write_text(written.partition("\n")[0])
+    (note,) = set(watch(entangle, *asked).json["notes"]) - set(first.json["notes"])
+    assert note == f"pairs of classes: none of {name(30)}, which is gone"
+
+
 def test_a_watch_in_which_nothing_came_leaves_nothing(entangle, project, run_folder, seconds):
     seconds([])
     found = watch(entangle, "--watch-idle", "0")

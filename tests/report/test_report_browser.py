@@ -139,12 +139,17 @@ def test_values_are_told_by_the_arrow_keys_and_by_the_mouse(page):
     assert tip.text == "conv, net-step0.onnx: 0.9"
 
 
-def test_one_matrix_is_shown_at_a_time(page):
+def test_the_matrices_of_one_layer_are_shown_for_both_runs(page):
     panels = "#figure-class-pairs .panel"
-    assert (len(all_of(page, panels)), len(shown(page, panels))) == (4, 1)
+    assert (len(all_of(page, panels)), len(shown(page, panels))) == (4, 4)
     box = all_of(page, "#figure-class-pairs select")[0]
     press(page, box, Keys.ARROW_DOWN)
-    assert shown(page, panels)[0] == all_of(page, panels)[1]
+    first = shown(page, panels)
+    assert [panel.get_attribute("data-group") for panel in first] == ["conv", "conv"]
+    press(page, box, Keys.ARROW_DOWN)
+    assert [panel.get_attribute("data-group") for panel in shown(page, panels)] == ["fc", "fc"]
+    press(page, box, Keys.HOME)
+    assert len(shown(page, panels)) == 4
 
 
 def test_inputs_are_found_by_class_and_name(page):
@@ -171,3 +176,52 @@ def test_print_keeps_every_figure(page):
     sheet = base64.b64decode(page.print_page())
     assert sheet.startswith(b"%PDF")
     assert len(sheet) > 20_000
+
+
+def test_on_paper_there_are_figures_and_no_controls(page):
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        page.set_window_size(794, 1123)
+        assert len(shown(page, "figure svg")) == len(all_of(page, "figure svg")) > 9
+        for control in (".bar", "main select", "main input", "figure table"):
+            assert all_of(page, control)
+            assert shown(page, control) == [], control
+        assert len(shown(page, "section > .scroll table")) >= 4
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_the_page_that_the_demo_ends_with(browser, tmp_path):
+    """Every control of the real page, by mouse and by keyboard, in both widths."""
+    from typer.testing import CliRunner
+
+    from entangle_cli.app import app
+
+    assert CliRunner().invoke(app, ["demo", str(tmp_path / "demo"), "-q"]).exit_code == 0
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get((tmp_path / "demo" / "report.html").as_uri())
+    assert len(all_of(browser, "figure")) >= 7
+    assert len(all_of(browser, ".strip img")) > 100
+    for picture, words in (("figure svg", "aria-label"), ("img", "alt")):
+        assert all(one.get_attribute(words) for one in all_of(browser, picture))
+    for width in (1280, 360):
+        browser.set_window_size(width, 900)
+        assert browser.execute_script(
+            "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+        browser.execute_script(
+            "for (const d of document.querySelectorAll('details')) d.open = true"
+        )
+        # by key, then by mouse: what was hidden is shown again, what was closed opened
+        controls = shown(browser, "main button, .bar button, summary")
+        assert len(controls) > 100
+        for control in controls:
+            press(browser, control, Keys.ENTER)
+            browser.execute_script("arguments[0].click()", control)
+        for box in shown(browser, "select"):
+            press(browser, box, Keys.END)
+            press(browser, box, Keys.HOME)
+    assert browser.get_log("browser") == []
+    asked = [line["message"] for line in browser.get_log("performance")]
+    assert not [m for m in asked if "Network.requestWillBeSent" in m and '"url":"http' in m]

@@ -8,34 +8,13 @@ import json
 import re
 
 import pytest
+from hostile_names import HOSTILE
 
 from entangle_cli.errors import UsageError
 from entangle_cli.report.page import render
+from entangle_cli.report.provenance import differently_fed
 from entangle_cli.report.runs import number, read_run, read_runs, text
 from entangle_cli.report.sections import compared
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '"><svg onload=alert(1)>',
-    "' onmouseover='alert(1)",
-    "</script><script>alert(1)</script>",
-    "</style><style>*{display:none}</style>",
-    "<!--",
-    "-->",
-    "{{ 7*7 }}",
-    "{% include 'x' %}",
-    "javascript:alert(1)",
-    "=HYPERLINK(1)",
-    "@SUM(1)",
-    "\x1b[31mred",
-    "\u202eevil",
-    "\u2028line",
-    "&lt;b&gt;",
-    "<iframe src=//example.org>",
-    "<base href=//example.org>",
-    "]]><x/>",
-]
 
 
 class Page(html.parser.HTMLParser):
@@ -150,6 +129,30 @@ def test_two_runs_stand_side_by_side(write_run):
     assert [row["entangled"] - row["baseline"] for row in table.rows] == differences
 
 
+def test_it_says_which_command_made_the_numbers_and_of_what(write_run):
+    folder = write_run()
+    (folder / "ood.command.txt").write_text("entangle ood --out '<odd>'\n")
+    result = json.loads((folder / "ood.json").read_text())
+    result["provenance"]["outside"] = [{"name": "a", "samples": 3}, {"name": "b", "samples": None}]
+    (folder / "ood.json").write_text(json.dumps(result))
+    words = "".join(Page(render([read_run(folder)], "x")).words)
+    assert "entangle ood --out '<odd>'" in words
+    assert "name a, samples 3; name b" in words
+
+
+def test_images_that_commands_prepared_differently_are_told(write_run):
+    folder = write_run()
+    assert differently_fed([read_run(folder)]) == []
+    for command, how in (("dknn", "pixels 0-255 (probed: raw)"), ("ood", "pixels/255 (probed)")):
+        result = json.loads((folder / f"{command}.json").read_text())
+        result["models"] = [{"model": "net<b>", "preprocessing": how}]
+        (folder / f"{command}.json").write_text(json.dumps(result))
+    run = read_run(folder)
+    (told,) = differently_fed([run])
+    assert "for net<b>: pixels 0-255 by dknn; pixels/255 by ood." in told
+    assert told in "".join(Page(render([run], "x")).words)
+
+
 def test_a_page_of_ten_thousand_points_is_small(write_run, tmp_path):
     folder = write_run()
     lines = [f"test,{i},test/{i},{i % 10},{i % 101},{i % 97}" for i in range(10_000)]
@@ -196,3 +199,5 @@ def test_what_is_no_run_is_refused(tmp_path, write_run):
 def test_runs_of_one_name_are_told_apart(write_run):
     runs = read_runs([write_run("a/out"), write_run("b/out")])
     assert [run.name for run in runs] == ["a/out", "b/out"]
+    runs = read_runs([write_run("a/entangle-out"), write_run("b/entangle-out")])
+    assert [run.name for run in runs] == ["a", "b"]

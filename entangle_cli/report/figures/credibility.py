@@ -1,10 +1,11 @@
 """How far credibility can be relied on, and how it is distributed over sets."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from entangle_cli.report.figures.figure import ReportFigure, histogram, histogram_rows
 from entangle_cli.report.panels import Panel, Series
-from entangle_cli.report.runs import Run, number, text
+from entangle_cli.report.runs import Run, number, text, typed
 from entangle_cli.results import Row
 from entangle_cli.text import file_stem
 
@@ -21,11 +22,11 @@ def _reliability(runs: Sequence[Run]) -> list[ReportFigure]:
     panels, rows = [], []
     for run in runs:
         table = run.table("dknn-reliability")
-        rows += [{"run": run.name} | {k: text(v) for k, v in row.items()} for row in table]
+        rows += [{"run": run.name} | typed(row, ("set",)) for row in table]
         sets = list(dict.fromkeys(text(row.get("set")) for row in table))
         lines = [_line(table, name, color) for color, name in enumerate(sets)]
         if any(line.x for line in lines):
-            even = Series("equal", [0.0, 1.0], [0.0, 1.0], color=9, dashed=True)
+            even = Series("accuracy = credibility", [0.0, 1.0], [0.0, 1.0], color=9, dashed=True)
             panels.append(
                 Panel(
                     run.name,
@@ -83,10 +84,15 @@ def _histograms(runs: Sequence[Run]) -> list[ReportFigure]:
             rows += histogram_rows(values, run=run.name, set=name, **bins)
         if series:
             panels.append(
-                Panel(run.name, tuple(series), "credibility", "share", x_range=(0.0, 1.0))
+                Panel(
+                    run.name, tuple(series), "credibility", "share of the set", x_range=(0.0, 1.0)
+                )
             )
     if not panels:
         return []
+    # one scale for all runs
+    top = 1.05 * max(y for panel in panels for one in panel.series for y in one.y)
+    panels = [replace(panel, y_range=(0.0, top)) for panel in panels]
     return [
         ReportFigure(
             key="credibility",

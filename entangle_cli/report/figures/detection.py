@@ -22,12 +22,22 @@ Shown = tuple[Panel, list[Row]]
 
 def detection_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """ROC curves of the best detectors and the scores of the best one, a panel per out set."""
-    found = [one for run in runs for one in _of_run(run, alone=len(runs) == 1)]
+    best = {run.name: _best(run) for run in runs}
+    every = [row for _, rows in best.values() for row in rows]
+    # a detector and a set have their color in every panel
+    colors = {
+        kind: {name: place for place, name in enumerate(dict.fromkeys(map(of, every)))}
+        for kind, of in (("detector", _column), ("out", lambda row: text(row["out"])))
+    }
+    found = [
+        one for run in runs for one in _of_run(run, *best[run.name], colors, alone=len(runs) == 1)
+    ]
     curves = ReportFigure(
         key="roc",
         title="Out-of-distribution detection",
-        caption=f"The {MOST_CURVES} best detectors for each set: the share of foreign inputs that "
-        "is found over the share of known ones that is taken for foreign.",
+        caption=f"The {MOST_CURVES} detectors that are best on average, with their AUROC: the "
+        "share of foreign inputs that is found over the share of known ones that is taken for "
+        "foreign.",
         alt="ROC curves, a line for each detector",
         panels=tuple(panel for (panel, _), _ in found if panel.series),
         rows=tuple(row for (_, rows), _ in found for row in rows),
@@ -36,7 +46,8 @@ def detection_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     histograms = ReportFigure(
         key="scores",
         title="Scores of the best detector",
-        caption="Higher scores are more foreign; what overlaps cannot be told apart.",
+        caption="Higher scores are more foreign; what overlaps cannot be told apart. The outermost "
+        "bins hold everything beyond them.",
         alt="Histograms of the best detector's scores, known inputs against foreign ones",
         panels=tuple(panel for _, (panel, _) in found if panel.series),
         rows=tuple(row for _, (_, rows) in found for row in rows),
@@ -45,17 +56,21 @@ def detection_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     return [figure for figure in (curves, histograms) if figure.panels]
 
 
-def _of_run(run: Run, *, alone: bool) -> Iterator[tuple[Shown, Shown]]:
+def _of_run(
+    run: Run, inside: str, rows: Sequence[Row], colors: dict[str, dict[str, int]], *, alone: bool
+) -> Iterator[tuple[Shown, Shown]]:
     """Curves and histogram of each out set of a run."""
-    inside, rows = _best(run)
     names = list(dict.fromkeys(_column(row) for row in rows))
     scores = _scores(run, names) if names else {}
-    for out in dict.fromkeys(text(row["out"]) for row in rows):
+    # rows of means over sets have no scores of their own
+    outside = [out for out in dict.fromkeys(text(row["out"]) for row in rows) if out in scores]
+    for out in outside:
         title = out if alone else f"{run.name}: {out}"
         about = {"run": run.name, "out": out}
         shown = [row for row in rows if text(row["out"]) == out]
-        curves, points = _roc(title, shown, scores, (inside, out), names)
-        outlines, bars = _histogram(title, _column(shown[0]), scores, (inside, out))
+        curves, points = _roc(title, shown, scores, (inside, out), colors["detector"])
+        drawn = {inside: 0, out: 1 + colors["out"][out]}
+        outlines, bars = _histogram(title, _column(shown[0]), scores, drawn)
         yield (
             (curves, [about | row for row in points]),
             (outlines, [about | row for row in bars]),
@@ -103,7 +118,7 @@ def _roc(
     rows: Sequence[Row],
     scores: dict[str, Scores],
     sets: tuple[str, str],
-    names: Sequence[str],
+    colors: dict[str, int],
 ) -> Shown:
     series, points = [], []
     for row in rows:
@@ -112,8 +127,12 @@ def _roc(
         if known is None or foreign is None:
             continue
         false, true = roc_curve(known, foreign)
-        label = f"{name} ({number(row['auroc']):.4f})"
-        series.append(Series(label, false, true, color=names.index(name)))
+        said = [
+            f"{name}: {100 * y:.1f} % found at {100 * x:.1f} % false alarms"
+            for x, y in zip(false, true, strict=True)
+        ]
+        auroc = f"{number(row['auroc']):.4f}"
+        series.append(Series(name, false, true, color=colors[name], names=said, note=auroc))
         points += [
             {"detector": name, "false_positive": x, "true_positive": y}
             for x, y in zip(false, true, strict=True)
@@ -135,22 +154,35 @@ def roc_curve(known: np.ndarray, foreign: np.ndarray) -> tuple[list[float], list
     return [0.0, *false.tolist(), 1.0], [0.0, *true.tolist(), 1.0]
 
 
-def _histogram(title: str, name: str, scores: dict[str, Scores], sets: tuple[str, str]) -> Shown:
-    values = {one: scores.get(one, {}).get(name, np.empty(0)) for one in sets}
+def _histogram(title: str, name: str, scores: dict[str, Scores], colors: dict[str, int]) -> Shown:
+    """Scores of two sets with their colors, the known one first."""
+    values = {one: scores.get(one, {}).get(name, np.empty(0)) for one in colors}
     values = {one: found[np.isfinite(found)] for one, found in values.items()}
     pooled = np.concatenate([*values.values()])
     if not len(pooled):
         return Panel(title, ()), []
-    # a few extreme scores would leave all others in one bin
-    low, high = (float(v) for v in np.quantile(pooled, [0.002, 0.998]))
-    bins = {"low": low, "high": high if high > low else low + 1.0, "bins": BINS}
-    series = [
-        histogram(one, found, color=color, **bins)
-        for color, (one, found) in enumerate(values.items())
-    ]
+    low, high = _range(next(iter(values.values())), pooled)
+    bins = {"low": low, "high": high, "bins": BINS}
+    series = [histogram(one, found, color=colors[one], **bins) for one, found in values.items()]
     rows = [
         row
         for one, found in values.items()
         for row in histogram_rows(found, detector=name, set=one, **bins)
     ]
-    return Panel(title, tuple(series), name, "share"), rows
+    top = 1.05 * max(y for one in series for y in one.y)
+    return Panel(title, tuple(series), name, "share of the set", y_range=(0.0, top)), rows
+
+
+def _range(known: np.ndarray, pooled: np.ndarray) -> tuple[float, float]:
+    """Where scores are shown: known ones in several bins, however far foreign ones reach.
+
+    That is all but the outermost 0.2 % of both, and no farther from the middle 98 % of the known
+    ones than three times their width.
+    """
+    low, high = np.quantile(pooled, [0.002, 0.998])
+    if len(known):
+        least, most = np.quantile(known, [0.01, 0.99])
+        room = 3 * (most - least)
+        if room > 0:
+            low, high = max(low, least - room), min(high, most + room)
+    return float(low), float(high) if high > low else float(low) + 1.0

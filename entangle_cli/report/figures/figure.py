@@ -15,7 +15,7 @@ class ReportFigure:
 
     ``key`` names its files. ``rows`` are all numbers that are shown, for its CSV and its table.
     ``alt`` says in words what is to be seen. ``series`` is what a line or cloud stands for; with
-    ``choose`` one panel is shown at a time.
+    ``choose`` the panels of one group at a time can be shown.
     """
 
     key: str

@@ -6,10 +6,11 @@ from functools import partial
 
 from entangle_cli.report.figures.figure import ReportFigure
 from entangle_cli.report.panels import Matrix, Panel, Series
-from entangle_cli.report.runs import Run, number, text
+from entangle_cli.report.runs import Run, number, text, typed
 from entangle_cli.results import Row
 
 _COLUMNS = ("model", "step", "layer", "dim", "n", "snnl", "temperature", "entanglement", "boundary")
+_WORDS = ("model", "layer", "name_a", "name_b", "boundary")
 # matrices beyond this number of layers make the page heavy
 _MOST_MATRICES = 40
 
@@ -55,11 +56,11 @@ def pair_figures(runs: Sequence[Run]) -> list[ReportFigure]:
         measured = set(_checkpoints(run))
         table = [row for row in run.table("measure-pairs") if text(row.get("model")) in measured]
         last = [row for row in table if row.get("model") == table[-1].get("model")]
-        rows += [{"run": run.name} | {k: text(v) for k, v in row.items()} for row in last]
+        rows += [{"run": run.name} | typed(row, _WORDS) for row in last]
         for layer in _in_order(text(row.get("layer")) for row in last):
             chosen = [row for row in last if text(row.get("layer")) == layer]
             title = layer if len(runs) == 1 else f"{run.name}: {layer}"
-            panels.append(_matrix(title, chosen))
+            panels.append(replace(_matrix(title, chosen), group=layer))
     if not panels:
         return []
     known = [v for panel in panels for cells in panel.values for v in cells if v is not None]
@@ -167,11 +168,15 @@ def _in_order(values: object) -> list[str]:
 
 
 def _span(runs: Sequence[Run], value: str) -> tuple[float, float] | None:
-    """From 0 to a little above the largest, the same for all runs; None for a logarithm."""
-    if _log(value):
-        return None
+    """The same for all runs: from 0, or the least for a logarithm, to a little above the largest.
+
+    None for a logarithm without numbers.
+    """
     found = [number(row.get(value)) for run in runs for row in run.rows("measure")]
-    top = max((y for y in found if y is not None), default=1.0)
+    known = [y for y in found if y is not None and (y > 0 or not _log(value))]
+    if _log(value):
+        return (min(known) / 1.3, max(known) * 1.3) if known else None
+    top = max(known, default=1.0)
     return 0.0, min(1.0, max(0.05, 1.1 * top)) if top <= 1.0 else 1.1 * top
 
 

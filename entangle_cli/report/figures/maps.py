@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from entangle_cli.report.figures.figure import ReportFigure
 from entangle_cli.report.panels import Panel, Series
-from entangle_cli.report.runs import Run, number, text
+from entangle_cli.report.runs import Run, number, text, typed
 from entangle_cli.results import Row
 
 # the palette's first colors are for classes, its last ones for foreign sets
 CLASS_COLORS, FOREIGN_COLORS = 10, 3
+_WORDS = ("set", "id")
 
 
 def map_figures(runs: Sequence[Run]) -> list[ReportFigure]:
@@ -19,7 +20,7 @@ def map_figures(runs: Sequence[Run]) -> list[ReportFigure]:
         panel = _panel(run, table)
         if panel.series:
             panels.append(panel)
-            rows += [{"run": run.name} | {k: text(v) for k, v in row.items()} for row in table]
+            rows += [{"run": run.name} | typed(row, _WORDS) for row in table]
     if not panels:
         return []
     return [

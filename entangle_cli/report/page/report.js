@@ -99,14 +99,14 @@
     });
   }
 
-  // figures that show one panel at a time
+  // figures that show the panels of one layer, or of all
   for (const select of all("select[data-panels]")) {
     const choose = () => {
-      all(".panel", select.closest("figure")).forEach((panel, number) =>
-        toggle(panel, String(number) !== select.value));
+      for (const panel of all(".panel", select.closest("figure"))) {
+        toggle(panel, select.value !== "" && panel.dataset.group !== select.value);
+      }
     };
     select.addEventListener("change", choose);
-    select.hidden = false;
     choose();
   }
 
@@ -154,6 +154,6 @@
   });
   document.querySelector(".bar").hidden = false;
   window.addEventListener("beforeprint", () => {
-    for (const one of all("details")) one.open = true;
+    for (const one of all("#provenance details")) one.open = true;
   });
 })();

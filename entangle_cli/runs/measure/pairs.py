@@ -1,6 +1,6 @@
 """What ``entangle measure --class-pairs`` adds: the table of pairs, its notes and its summary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from entangle_cli.measures.protocol import Protocol
 from entangle_cli.results import Result, Row
 from entangle_cli.runs.dknn.answer import name_of
 from entangle_cli.runs.shared.tables import new_table, number, plain_text
+from entangle_cli.text import read_cell
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,6 +21,7 @@ TABLE = "measure-pairs"
 # pairs shown at either end
 _SHOWN = 3
 _NAMED = 6
+_WORDS = ("model", "layer", "name_a", "name_b")
 
 
 def check_protocol(protocol: Protocol) -> None:
@@ -52,6 +54,22 @@ def pair_rows(pairs: Sequence[ClassPair], names: tuple[str, ...] | None, of: Row
         }
         for pair in pairs
     ]
+
+
+def parsed_pair(cells: Mapping[str, str]) -> Row:
+    """A row as `pair_rows` made it, from its line of the CSV file.
+
+    Raises:
+        KeyError, ValueError: a column is missing, or a number is none.
+    """
+    row: Row = dict(cells)
+    for name in ("class_a", "class_b", "n_a", "n_b"):
+        row[name] = int(cells[name])
+    row["step"] = int(cells["step"]) if cells["step"] else None
+    for name in ("snnl", "entanglement"):
+        row[name] = float(cells[name]) if cells[name] else None
+    row["boundary"] = cells["boundary"] or None
+    return row | {name: read_cell(cells[name]) for name in _WORDS}
 
 
 def pair_notes(

@@ -1,5 +1,6 @@
 """What a watch has measured, checkpoint by checkpoint, and the one result that it makes."""
 
+import csv
 import json
 from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from entangle_cli.models.series import Checkpoint, order_checkpoints
 from entangle_cli.results import Result, Row
 from entangle_cli.runs.measure.measuring import Measuring
+from entangle_cli.runs.measure.pairs import TABLE, parsed_pair
+from entangle_cli.text import plain
 
 
 class Pieces:
@@ -77,7 +80,7 @@ class Pieces:
         Those that are ``present`` are measured again, which is quick: their layers are kept.
         """
         blank = self.new()
-        if blank.run.overwrite or blank.pairs:
+        if blank.run.overwrite:
             return
         try:
             text = (blank.run.output / "measure.json").read_text(encoding="utf-8")
@@ -88,12 +91,31 @@ class Pieces:
             rows = [(row["model"], row) for row in earlier["rows"]]
         except (OSError, ValueError, KeyError, TypeError):
             return
+        pairs = _earlier_pairs(blank.run.output / f"{TABLE}.csv") if blank.pairs else []
         for name, model in found.items():
             if name not in present:
                 piece = self.new()
                 piece.result.models.append(model)
                 piece.result.rows += [row for of, row in rows if of == name]
+                if blank.pairs:
+                    self._take_over_pairs(name, piece, pairs)
                 self._pieces[name] = piece
+
+    def _take_over_pairs(self, name: str, piece: Measuring, pairs: Sequence[Row]) -> None:
+        own = [row | {"model": name} for row in pairs if row["model"] == plain(name)]
+        if own:
+            piece.result.tables[TABLE] = own
+        else:
+            self.notes.append(f"pairs of classes: none of {name}, which is gone")
+
+
+def _earlier_pairs(path: Path) -> list[Row]:
+    """The pairs that an earlier watch has written; none where they cannot be read."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return [parsed_pair(line) for line in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error):
+        return []
 
 
 def require_rows(piece: Measuring) -> None:
