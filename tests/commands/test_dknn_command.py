@@ -50,6 +50,20 @@ def test_foreign_classes_are_judged_without_their_labels(entangle, project):
     assert "its labels are not used" in found.stderr
 
 
+def test_sets_whose_names_make_one_file_name_have_two_files(entangle, project):
+    with open(project / "entangle.toml") as file:
+        settings = file.read()
+    parts = {"a b": "[:20]", "A-b": "[20:50]", "reliability": "[:9]"}
+    again = "".join(f'"{name}" = "data/letters{part}"\n' for name, part in parts.items())
+    (project / "entangle.toml").write_text(settings.replace("[data]\n", "[data]\n" + again))
+    sets = [word for name in parts for word in ("--test", name)]
+    found = entangle("dknn", MODEL, *sets, "--json", "-q")
+    names = ["a b", "A-b (2)", "reliability (2)"]
+    assert [row["set"] for row in found.json["rows"]] == names
+    files = ["dknn-a-b.csv", "dknn-A-b--2-.csv", "dknn-reliability--2-.csv"]
+    assert [len(read_csv(project / "entangle-out" / name)) for name in files] == [20, 30, 9]
+
+
 def test_neighbor_lists_are_kept_and_used_again(entangle, project):
     first = entangle("dknn", MODEL, "--json", "-q")
     lists = sorted((project / "entangle-out" / "neighbors").iterdir())

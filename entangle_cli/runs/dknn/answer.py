@@ -9,7 +9,7 @@ from entangle_cli.errors import UsageError
 from entangle_cli.measures.exemplars import LayerExemplars, exemplars
 from entangle_cli.measures.reliability import ReliabilityBin, reliability
 from entangle_cli.results import Result, Row
-from entangle_cli.runs.dknn.run import Found, JudgedSet
+from entangle_cli.runs.dknn.run import RELIABILITY, Found, JudgedSet
 from entangle_cli.runs.shared.tables import new_table, number, percent, plain_text
 from entangle_cli.text import file_stem
 
@@ -35,7 +35,7 @@ def answer(found: Found, *, explain: Sequence[int], worst: int) -> Result:
         if judged.evaluation.correct is not None:
             bins[name] = [vars(one) for one in reliability_of(judged)]
     result.provenance["reliability"] = bins
-    result.tables["dknn-reliability"] = [
+    result.tables[f"dknn-{RELIABILITY}"] = [
         {"set": name} | one for name, rows in bins.items() for one in rows
     ]
     for judged, rows in explained(found, explain, max(worst, _ALWAYS)):

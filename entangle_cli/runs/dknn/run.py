@@ -33,11 +33,16 @@ from entangle_cli.runs.shared.preparing import (
 from entangle_cli.runs.shared.provenance import described, model_row, provenance, sanity
 from entangle_cli.runs.shared.run_options import RunOptions
 from entangle_cli.runs.shared.searching import Searching, SearchOptions
+from entangle_cli.runs.shared.set_names import told_apart
 from entangle_cli.runs.shared.sources import choose_checkpoint
 
 if TYPE_CHECKING:
     from entangle_cli.datasets.dataset import Dataset
     from entangle_cli.models import Model
+
+
+# the table beside those that are called after sets
+RELIABILITY = "reliability"
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,12 @@ class _Work:
         calibration = self._calibrate(counts[0], labels[0])
         judged = self._evaluate(calibration, counts, labels, stored[1:])
         sets = zip((calib, *tests), stored[1:], neighbors, judged, strict=True)
+        # the calibration set is judged only where there is nothing else
+        sets = [JudgedSet(*one) for one in list(sets)[1 if tests else 0 :]]
         return Found(
             train=train,
             calibration=calibration,
-            # the calibration set is judged only where there is nothing else
-            sets=tuple(JudgedSet(*one) for one in list(sets)[1 if tests else 0 :]),
+            sets=_told_apart(sets),
             model=model_row(prepared[1], accuracy, step),
             provenance=self._provenance(calibration, train, calib, tests),
             notes=self.notes,
@@ -202,6 +208,15 @@ class _Work:
             calib=described(calib),
             test=[described(test) for test in tests],
         )
+
+
+def _told_apart(sets: Sequence[JudgedSet]) -> tuple[JudgedSet, ...]:
+    # only now: stored activations go by the name that a set has in any company
+    names = told_apart([judged.dataset for judged in sets], taken=(RELIABILITY,))
+    return tuple(
+        replace(judged, dataset=replace(judged.dataset, name=name))
+        for judged, name in zip(sets, names, strict=True)
+    )
 
 
 def _counts(by_layer: dict[str, Neighbors], train_labels: np.ndarray) -> Counts:
