@@ -128,7 +128,7 @@ class _WithNeighbors:
         """The search in each metric for the lists that are not kept, and what lists take."""
         train, *others = self._stores
         run = self.plan.run
-        wanted, missing, seconds = 0, 0, 0.0
+        wanted, missing, lists, seconds = 0, 0, 0, 0.0
         for metric in metrics:
             searching = Searching(run, replace(asked, metric=metric), self._terminal, [])
             queries = dict.fromkeys(self._layers, 0)
@@ -138,9 +138,10 @@ class _WithNeighbors:
                     missing += 1
                     queries[layer] += other.rows
             seconds += searching_seconds(train, queries, run.device)
-        lists = len(metrics) * sum(other.rows for other in others) * len(self._layers)
+            lists += sum(queries.values())
+        lists *= min(asked.k, train.rows) * 16
         points = train.rows * max((layer.dim for layer in train.layers), default=0) * 4
-        self.plan.needs(memory=lists * min(asked.k, train.rows) * 16 + points, seconds=seconds)
+        self.plan.needs(memory=points, disk=lists, seconds=seconds)
         self.plan.result.provenance |= {
             "neighbors_seconds": seconds,
             "neighbor_lists": wanted,

@@ -31,7 +31,7 @@ class Plan:
         self.result = Result(command=command)
         self.result.provenance = provenance(dry_run=True, output=str(run.output))
         self._layers: dict[str, Row] = {}
-        self._extra_memory = 0
+        self._extra_memory = self._extra_disk = 0
         self._extra_seconds = 0.0
 
     def add(self, model: str, prepared: Prepared, store: Store, **more: Any) -> None:
@@ -61,9 +61,10 @@ class Plan:
         of = {"layers": 1, "dims": dim, "bytes": 0, "activations": "not stored"}
         self._put(model=model, dataset=dataset, **of, **more)
 
-    def needs(self, *, memory: int = 0, seconds: float = 0.0) -> None:
-        """What is needed beyond the rows."""
+    def needs(self, *, memory: int = 0, disk: int = 0, seconds: float = 0.0) -> None:
+        """What is needed beyond the rows, in bytes and seconds."""
         self._extra_memory = max(self._extra_memory, memory)
+        self._extra_disk += disk
         self._extra_seconds += seconds
 
     def finish(self) -> Result:
@@ -72,7 +73,7 @@ class Plan:
         seconds = sum(row["network_seconds"] + row["pairs_seconds"] for row in rows)
         self.result.provenance |= {
             "layers": list(self._layers.values()),
-            "bytes": sum(row["bytes"] for row in rows),
+            "bytes": sum(row["bytes"] for row in rows) + self._extra_disk,
             "memory": peak_memory() + self._extra_memory,
             "seconds": seconds + self._extra_seconds,
             "estimate": HOW,
