@@ -29,6 +29,7 @@ from entangle_cli.commands import (
     layers,
     map,
     measure,
+    merge,
     ood,
     report,
     reproduce,
@@ -114,8 +115,8 @@ def _out_of_our_hands(error: OSError | MemoryError) -> tuple[str, int]:
 
 
 _COMMANDS = (
-    measure, dknn, ood, between, map, score, attack, dump, layers, inspect, verify, report, train,
-    search, reproduce, demo, doctor,
+    measure, dknn, ood, between, map, score, attack, dump, merge, layers, inspect, verify, report,
+    train, search, reproduce, demo, doctor,
 )  # fmt: skip
 for module in _COMMANDS:
     name = module.__name__.rpartition(".")[2]

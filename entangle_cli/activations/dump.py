@@ -72,9 +72,9 @@ def dump(  # noqa: PLR0913
     path = Path(path)
     layers = tuple(dict.fromkeys(layers))
     given = None if batch_size == "auto" else batch_size
-    _check_options(layers, reduce, dtype, given)
+    check_options(layers, reduce, dtype, given)
     identity = content_identity(model, feed, layers, reduce=reduce, dtype=dtype)
-    store = None if overwrite else _stored(path, identity, given)
+    store = None if overwrite else stored_at(path, identity, given)
     if store is not None and store.complete:
         return store
     trial = try_out(model, feed, layers, reduce, dtype)
@@ -84,7 +84,7 @@ def dump(  # noqa: PLR0913
         spec = trial.specification(feed, size, identity | {"batch_size": size}, made)
         writer = ActivationWriter.open(path, spec, overwrite=overwrite)
         try:
-            return _Filling(model, feed, spec, writer).whole(progress, stop or _never)
+            return Filling(model, feed, spec, writer).whole(progress, stop or _never)
         except MemoryError:
             # rows that are kept fix the batch size: it can change their last digits
             if given or size == 1 or writer.committed:
@@ -102,7 +102,12 @@ def _never() -> bool:
     return False
 
 
-def _check_options(layers: Sequence[str], reduce: str, dtype: str, batch_size: int | None) -> None:
+def check_options(layers: Sequence[str], reduce: str, dtype: str, batch_size: int | None) -> None:
+    """Refuse what no dump can do.
+
+    Raises:
+        UsageError: an option has no such value.
+    """
     if not layers:
         raise UsageError("no layer to dump; give --layers")
     if reduce not in REDUCTIONS:
@@ -113,8 +118,12 @@ def _check_options(layers: Sequence[str], reduce: str, dtype: str, batch_size: i
         raise UsageError(f"--batch-size {batch_size}: give 'auto' or a positive number")
 
 
-def _stored(path: Path, identity: dict[str, Any], size: int | None) -> ActivationFile | None:
-    """What is at ``path`` already, refused if it is not what is asked for."""
+def stored_at(path: Path, identity: dict[str, Any], size: int | None) -> ActivationFile | None:
+    """What is at ``path`` already, None where nothing is; ``size``: the batch size, None = auto.
+
+    Raises:
+        StoreError: it is not what is asked for, or damaged.
+    """
     if not path.exists():
         return None
     store = ActivationFile.open(path)
@@ -125,16 +134,19 @@ def _stored(path: Path, identity: dict[str, Any], size: int | None) -> Activatio
 
 
 @dataclass(frozen=True)
-class _Filling:
+class Filling:
+    """Fills a store with a model's answers to a data set, from its sample ``first`` on."""
+
     model: Model
     feed: Feed
     spec: FileSpec
     writer: ActivationWriter
+    first: int = 0
 
     def whole(self, progress: Progress, stop: Callable[[], bool]) -> ActivationFile:
         """Fill the store and close it."""
         with self.writer as writer:
-            progress.start(f"{self.model.path.name} on {self.feed.dataset.name}", self.feed.rows)
+            progress.start(f"{self.model.path.name} on {self.feed.dataset.name}", self.spec.rows)
             try:
                 progress.advance(writer.rows)
                 self.run(progress, stop)
@@ -143,6 +155,7 @@ class _Filling:
             return writer.finish()
 
     def run(self, progress: Progress, stop: Callable[[], bool]) -> None:
+        """Batch by batch, from the first row that is not there."""
         rows, step = self.spec.rows, self.spec.batch_size
         for start in range(self.writer.rows, rows, step):
             if stop():
@@ -156,6 +169,7 @@ class _Filling:
             progress.advance(count)
 
     def _fill(self, start: int, count: int) -> None:
+        start += self.first
         names = [layer.name for layer in self.spec.layers]
         reduce = self.spec.layers[0].reduce
 

@@ -1,6 +1,7 @@
 """Counts the samples of a data set that are exact copies of others, while they are read."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,15 +16,35 @@ class Duplicates:
     def __init__(self, rows: int) -> None:
         self._keys = np.zeros(rows, np.int64)
         self._seen = np.zeros(rows, bool)
+        # SipHash, the fastest one here that sees every bit; its key is this process's own
+        self._key: Callable[[bytes], int] = hash
+
+    def portable(self) -> None:
+        """Use keys that another process understands, before any sample is seen."""
+        self._key = _portable_key
+        self._seen[:] = False
+
+    def keys(self, start: int, stop: int) -> np.ndarray | None:
+        """The keys of these samples ``(stop - start,)`` int64, None unless all were seen."""
+        return self._keys[start:stop].astype("<i8") if self._seen[start:stop].all() else None
+
+    def take(self, start: int, keys: np.ndarray) -> None:
+        """Count the samples from ``start`` on as seen, with portable keys of another process."""
+        if self._key is hash:
+            self.portable()
+        self._keys[start : start + len(keys)] = keys
+        self._seen[start : start + len(keys)] = True
 
     def see(self, rows: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
         """Take in the samples ``rows``: arrays with one entry per sample; others are ignored."""
         flat = [_bytes(array) for array in arrays if _counts(array, rows)]
         for i, row in enumerate(rows):
-            # Python's own hash: SipHash, the fastest one here that sees every bit
-            keys = [hash(data[i * size : (i + 1) * size]) for data, size in flat]
-            self._keys[row] = keys[0] if len(keys) == 1 else hash(tuple(keys))
+            keys = [self._key(data[i * size : (i + 1) * size]) for data, size in flat]
+            self._keys[row] = keys[0] if len(keys) == 1 else self._joined(keys)
         self._seen[rows] = bool(flat)
+
+    def _joined(self, keys: Sequence[int]) -> int:
+        return self._key(np.array(keys, "<i8").tobytes())
 
     @property
     def read(self) -> int:
@@ -51,6 +72,10 @@ def duplicates_note(name: str, count: int, read: int, *, part: bool = False) -> 
         f"{name}: {count} of {read} samples{' read now' if part else ''} are exact duplicates of "
         "another one; they are kept, and are each other's nearest neighbors"
     )
+
+
+def _portable_key(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
 
 
 def _counts(array: np.ndarray, rows: np.ndarray) -> bool:

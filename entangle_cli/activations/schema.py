@@ -80,8 +80,13 @@ class FileSpec:
 
     @property
     def line_rows(self) -> int:
-        """Rows per journal line: whole batches, so that a resume repeats the same batches."""
-        return self.batch_size * max(1, _LINE_ROWS // self.batch_size)
+        """Rows per journal line."""
+        return rows_per_line(self.batch_size)
+
+
+def rows_per_line(batch_size: int) -> int:
+    """Rows of a journal line: whole batches, so that a resume repeats the same batches."""
+    return batch_size * max(1, _LINE_ROWS // batch_size)
 
 
 def blocks_of(layers: Sequence[StoredLayer], classes: int | None) -> tuple[Block, ...]:

@@ -1,17 +1,20 @@
 """``entangle dknn``: which predictions the training data support."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from entangle_cli.commands import options
+from entangle_cli.commands import engine_options, options
 from entangle_cli.commands.options import Knn, PValue, Zeros
+from entangle_cli.commands.sharing import share_and_show
 
 if TYPE_CHECKING:
     from entangle_cli.project import Project
     from entangle_cli.runs.dknn.run import DkNNOptions
     from entangle_cli.runs.shared.console import Terminal
+    from entangle_cli.runs.spread.opening import EngineOptions
 
 
 def dknn(
@@ -62,6 +65,13 @@ def dknn(
     device: options.Device = "cpu",
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    engine: engine_options.EngineOption = engine_options.EngineKind.local,
+    address: engine_options.Address = None,
+    num_workers: engine_options.NumWorkers = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    max_retries: engine_options.MaxRetries = None,
+    shard: options.ShardOption = None,
     dry_run: options.DryRun = False,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
@@ -77,8 +87,9 @@ def dknn(
 
     Prints a row per set and accuracy by credibility; writes a CSV per set with a row per input.
     """
+    given = dict(locals())
     from entangle_cli.project import find_project
-    from entangle_cli.runs.dknn.run import DkNNOptions
+    from entangle_cli.runs.dknn.run import DkNNOptions, run_dknn
     from entangle_cli.runs.shared.console import Terminal
     from entangle_cli.runs.shared.searching import SearchOptions
 
@@ -114,6 +125,14 @@ def dknn(
         )
         show_plan(plan, options.chosen_format(format, json), terminal)
         return
+    if shard is not None:
+        data, project = (train, calib, test or []), find_project()
+        terminal = Terminal(quiet=quiet, verbose=verbose)
+        share_and_show(
+            "dknn", shard, given, lambda run: run_dknn(model, data, project, run, asked, terminal),
+            run=run, format=options.chosen_format(format, json), terminal=terminal,
+        )  # fmt: skip
+        return
     dknn_and_show(
         model,
         (train, calib, test or []),
@@ -123,6 +142,9 @@ def dknn(
         explain=(explain or [], worst),
         format=options.chosen_format(format, json),
         terminal=Terminal(quiet=quiet, verbose=verbose),
+        engine=engine_options.engine_options(
+            engine, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
+        ),
     )
 
 
@@ -136,6 +158,7 @@ def dknn_and_show(
     terminal: "Terminal",
     explain: tuple[list[int], int] = ((), 0),
     format: options.Format = options.Format.auto,
+    engine: "EngineOptions | None" = None,
 ) -> None:
     """Judge, write the files, print the result; ``explain``: inputs, and how many of the worst."""
     from entangle_cli.runs.dknn.answer import answer, tables
@@ -143,8 +166,11 @@ def dknn_and_show(
     from entangle_cli.runs.dknn.run import run_dknn
     from entangle_cli.runs.dknn.strips import STRIPS, strips
     from entangle_cli.runs.shared.console import show
+    from entangle_cli.runs.spread.opening import EngineOptions, open_engine
 
-    found = run_dknn(model, data, project, run, asked, terminal)
+    with open_engine(engine or EngineOptions(), run.device, terminal) as workers:
+        spread = replace(run, engine=workers)
+        found = run_dknn(model, data, project, spread, asked, terminal)
     result = answer(found, explain=explain[0], worst=explain[1])
     result.files[STRIPS] = strips(found, *explain)
     written = result.write(run.output)

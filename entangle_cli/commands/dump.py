@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from entangle_cli.commands import options
+from entangle_cli.commands import engine_options, options
+
+if TYPE_CHECKING:
+    from entangle_cli.runs.merge.dumped import DumpedShard
 
 
 def dump(
@@ -31,6 +34,13 @@ def dump(
     dtype: options.Dtype = options.Precision.float32,
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    engine: engine_options.EngineOption = engine_options.EngineKind.local,
+    address: engine_options.Address = None,
+    num_workers: engine_options.NumWorkers = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    max_retries: engine_options.MaxRetries = None,
+    shard: options.ShardOption = None,
     dry_run: options.DryRun = False,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
@@ -57,6 +67,7 @@ def dump(
     )
     from entangle_cli.runs.shared.provenance import described, model_row, provenance, sanity
     from entangle_cli.runs.shared.tables import plain_table
+    from entangle_cli.runs.spread.opening import LOCAL, open_engine
 
     run = options.RunOptions(
         output=output,
@@ -75,6 +86,9 @@ def dump(
     )
     if INPUT in run.layers:
         raise UsageError("--layers input: the raw data is measured, not dumped; use its own file")
+    wanted = engine_options.engine_options(
+        engine, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
+    )
     terminal = Terminal(quiet=quiet, verbose=verbose)
     if dry_run:
         from entangle_cli.runs.plan.measure import plan_dump
@@ -89,8 +103,19 @@ def dump(
     prepared = prepare(opened, open_data(data, project, run, terminal), project, run)
     for note in prepared.notes:
         terminal.note(f"{opened.path.name}: {note}")
+    if shard is not None:
+        if wanted.kind != LOCAL:
+            raise UsageError("--shard and --engine ray: two ways to share the work; give one")
+        from entangle_cli.runs.merge.dumped import dump_shard
+        from entangle_cli.runs.merge.shard import parse_shard
+
+        part = dump_shard(prepared, run, parse_shard(shard), terminal, file)
+        show_shard(part, shard, options.chosen_format(format, json), terminal)
+        return
     notes: list[str] = []
-    stored = activations(prepared, run, terminal, path=file, notes=notes)
+    with open_engine(wanted, run.device, terminal) as workers:
+        spread = replace(run, engine=workers)
+        stored = activations(prepared, spread, terminal, path=file, notes=notes)
     accuracy = sanity(stored, prepared, terminal)
     result = Result(
         command="dump",
@@ -102,6 +127,26 @@ def dump(
     for note in result.notes:
         terminal.warn(note)
     show(result, options.chosen_format(format, json), plain_table(result.rows, str(stored.path)))
+
+
+def show_shard(part: "DumpedShard", shard: str, format: options.Format, terminal) -> None:
+    """Print what a shard of a dump holds."""
+    from entangle_cli.results import Result
+    from entangle_cli.runs.shared.console import show
+    from entangle_cli.runs.shared.tables import plain_table
+
+    start, stop = part.rows
+    result = Result(
+        command="dump",
+        rows=[] if part.stored is None else stored_rows(part.stored),
+        provenance={"shard": shard, "folder": str(part.folder), "samples": [start, stop]},
+    )
+    if part.stored is None:
+        result.notes.append(f"shard {shard}: no samples are left for it; merge knows")
+    for note in result.notes:
+        terminal.note(note)
+    title = f"{part.folder}: samples {start} to {stop} of {part.total}"
+    show(result, format, plain_table(result.rows, title))
 
 
 def stored_rows(stored) -> list[dict]:

@@ -1,17 +1,19 @@
 """``entangle measure``: the entanglement of every layer of every checkpoint."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from entangle_cli.commands import options
+from entangle_cli.commands import engine_options, options
 
 if TYPE_CHECKING:
     from entangle_cli.measures.protocol import Protocol
     from entangle_cli.project import Project
     from entangle_cli.runs.shared.console import Terminal
+    from entangle_cli.runs.spread.opening import EngineOptions
 
 
 def measure(
@@ -76,6 +78,13 @@ def measure(
     dtype: options.Dtype = options.Precision.float32,
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    engine: engine_options.EngineOption = engine_options.EngineKind.local,
+    address: engine_options.Address = None,
+    num_workers: engine_options.NumWorkers = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    max_retries: engine_options.MaxRetries = None,
+    shard: options.ShardOption = None,
     dry_run: options.DryRun = False,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
@@ -91,10 +100,12 @@ def measure(
 
     Prints a row per layer; several checkpoints are put in the order of the steps in their names.
     """
+    given = dict(locals())
     from entangle_cli.errors import UsageError
     from entangle_cli.measures.protocol import parse_protocol
     from entangle_cli.project import find_project
     from entangle_cli.runs.shared.console import Terminal
+    from entangle_cli.runs.spread.opening import EngineOptions
 
     run = options.RunOptions(
         output=output,
@@ -110,6 +121,9 @@ def measure(
         overwrite=overwrite,
         trust=trust,
         sandbox=options.limits(sandbox, timeout, memory),
+    )
+    wanted = engine_options.engine_options(
+        engine, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
     )
     asked = {
         "project": find_project(),
@@ -129,17 +143,53 @@ def measure(
         given = {key: asked[key] for key in ("project", "run", "protocol", "terminal")}
         show_plan(plan_measure(sources or [], **given), asked["format"], asked["terminal"])
         return
+    if shard is not None:
+        if watch is not None or wanted != EngineOptions():
+            raise UsageError("--shard with --watch or --engine ray: give one of them")
+        measure_shard_and_show(sources or [], shard, given, **asked)
+        return
     if watch is None:
         if watch_until is not None or watch_idle is not None:
             raise UsageError("--watch-until and --watch-idle end a watch; give --watch DIR")
-        measure_and_show(sources or [], **asked)
+        measure_and_show(sources or [], **asked, engine=wanted)
         return
+    if wanted != EngineOptions():
+        raise UsageError("--engine ray with --watch: one checkpoint comes at a time; leave it out")
     from entangle_cli.runs.watch.folder import watched_folder
     from entangle_cli.runs.watch.run import watch_and_show
     from entangle_cli.runs.watch.watching import Watch
 
     wanted = Watch(watched_folder(watch), until=watch_until, idle=watch_idle)
     watch_and_show(wanted, sources or [], **asked)
+
+
+def measure_shard_and_show(
+    sources: Sequence[str], shard: str, given: dict, *, run: options.RunOptions, **asked: Any
+) -> None:
+    """Measure a share of the layers, keep what was found for ``entangle merge``, print it."""
+    from entangle_cli.runs.measure.run import measure_sources
+    from entangle_cli.runs.merge.shard import parse_shard
+    from entangle_cli.runs.merge.share import models_and_data, parameters_of, record_share
+    from entangle_cli.runs.shared.console import show
+    from entangle_cli.runs.shared.sources import split_sources
+    from entangle_cli.runs.shared.tables import measure_table
+
+    ours, project, terminal = parse_shard(shard), asked["project"], asked["terminal"]
+    folder = ours.folder(run.output)
+    result, failed = measure_sources(
+        sources, project, replace(run, output=folder, shard=ours), asked["protocol"], terminal,
+        pairs=asked["pairs"],
+    )  # fmt: skip
+    models, data = split_sources(sources, project)
+    known = result.provenance.get("data")
+    common = models_and_data(models, known["fingerprint"] if known else data)
+    record_share("measure", ours, folder, parameters_of(given), common)
+    for note in result.notes:
+        terminal.note(f"note: {note}")
+    show(result, asked["format"], measure_table(result))
+    terminal.note(f"shard {ours} is in {folder}; 'entangle merge' puts the shards together")
+    if failed:
+        terminal.warn(f"could not be measured: {', '.join(failed)}; merging tries again")
 
 
 def measure_and_show(
@@ -152,6 +202,7 @@ def measure_and_show(
     pairs: bool = False,
     log_to: Sequence[str] = (),
     format: options.Format = options.Format.auto,
+    engine: "EngineOptions | None" = None,
 ) -> None:
     """Measure, write the files, print the result; ``pairs``: those of classes as well.
 
@@ -165,11 +216,14 @@ def measure_and_show(
     from entangle_cli.runs.measure.trackers import Trackers
     from entangle_cli.runs.shared.console import show
     from entangle_cli.runs.shared.tables import measure_table
+    from entangle_cli.runs.spread.opening import EngineOptions, open_engine
 
     trackers = Trackers(log_to, run.output, terminal)
-    result, failed = measure_sources(
-        sources, project, run, protocol or Protocol(), terminal, pairs=pairs
-    )
+    with open_engine(engine or EngineOptions(), run.device, terminal) as workers:
+        spread = replace(run, engine=workers)
+        result, failed = measure_sources(
+            sources, project, spread, protocol or Protocol(), terminal, pairs=pairs
+        )
     written = result.write(run.output)
     trackers.log_all(result, sources, project, written)
     for note in result.notes:

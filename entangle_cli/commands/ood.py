@@ -1,18 +1,21 @@
 """``entangle ood``: which inputs come from somewhere else."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from entangle_cli.commands import options
+from entangle_cli.commands import engine_options, options
 from entangle_cli.commands.options import Knn
+from entangle_cli.commands.sharing import share_and_show
 
 if TYPE_CHECKING:
     from entangle_cli.project import Project
     from entangle_cli.runs.ood.data import OODData
     from entangle_cli.runs.ood.found import OODOptions
     from entangle_cli.runs.shared.console import Terminal
+    from entangle_cli.runs.spread.opening import EngineOptions
 
 
 def ood(
@@ -88,6 +91,13 @@ def ood(
     device: options.Device = "cpu",
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    engine: engine_options.EngineOption = engine_options.EngineKind.local,
+    address: engine_options.Address = None,
+    num_workers: engine_options.NumWorkers = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    max_retries: engine_options.MaxRetries = None,
+    shard: options.ShardOption = None,
     dry_run: options.DryRun = False,
     overwrite: options.Overwrite = False,
     trust: options.Trust = False,
@@ -104,10 +114,12 @@ def ood(
     Prints a row per detector and layer, the best first; writes the scores of every input, and the
     fitted detectors for 'entangle score'.
     """
+    given = dict(locals())
     from entangle_cli.project import find_project
     from entangle_cli.runs.ood.answer import METRICS
     from entangle_cli.runs.ood.data import ood_data
     from entangle_cli.runs.ood.found import OODOptions
+    from entangle_cli.runs.ood.run import run_ood
     from entangle_cli.runs.shared.console import Terminal
     from entangle_cli.runs.shared.gates import parse_gate
     from entangle_cli.runs.shared.searching import SearchOptions
@@ -145,6 +157,14 @@ def ood(
         plan = plan_ood(model, data, project=project, run=run, asked=asked, terminal=terminal)
         show_plan(plan, options.chosen_format(format, json), terminal)
         return
+    if shard is not None:
+        data = ood_data(inside, outside or [], train, calib, project)
+        terminal = Terminal(quiet=quiet, verbose=verbose)
+        share_and_show(
+            "ood", shard, given, lambda run: run_ood(model, data, project, run, asked, terminal),
+            run=run, format=options.chosen_format(format, json), terminal=terminal,
+        )  # fmt: skip
+        return
     ood_and_show(
         model,
         ood_data(inside, outside or [], train, calib, project),
@@ -154,6 +174,9 @@ def ood(
         gates=gates,
         format=options.chosen_format(format, json),
         terminal=Terminal(quiet=quiet, verbose=verbose),
+        engine=engine_options.engine_options(
+            engine, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
+        ),
     )
 
 
@@ -167,6 +190,7 @@ def ood_and_show(
     terminal: "Terminal",
     gates: list = (),
     format: options.Format = options.Format.auto,
+    engine: "EngineOptions | None" = None,
 ) -> None:
     """Score, write the files, print the result.
 
@@ -178,8 +202,11 @@ def ood_and_show(
     from entangle_cli.runs.ood.run import run_ood
     from entangle_cli.runs.shared.console import show
     from entangle_cli.runs.shared.gates import check_gates
+    from entangle_cli.runs.spread.opening import EngineOptions, open_engine
 
-    found = run_ood(model, data, project, run, asked, terminal)
+    with open_engine(engine or EngineOptions(), run.device, terminal) as workers:
+        spread = replace(run, engine=workers)
+        found = run_ood(model, data, project, spread, asked, terminal)
     result = answer(found, resamples=asked.resamples, seed=run.seed, progress=terminal)
     written = result.write(run.output)
     written.append(write_fitted(found, run.output, reduce=run.reduce))

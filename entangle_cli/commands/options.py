@@ -148,6 +148,15 @@ Memory = Annotated[
         help="Most memory for the model; implies --sandbox.  [default: the machine's]",
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="i/n|slurm",
+        help="Do only share i of n, counted from 1; 'slurm': this task of a job array. "
+        "'entangle merge' puts the shares together.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors on stderr.")]
 

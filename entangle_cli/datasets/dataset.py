@@ -13,6 +13,16 @@ Kind = Literal["images", "arrays"]
 Read = Callable[[np.ndarray], "list[np.ndarray] | dict[str, np.ndarray]"]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """How another process opens the same samples: a reference, then at most ``limit`` of them."""
+
+    reference: str
+    name: str | None = None
+    limit: int | None = None
+    seed: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples with labels, read lazily by row number.
@@ -20,7 +30,8 @@ class Dataset:
     ``labels`` is int64 ``(n,)`` or None; ``class_names[c]`` names class ``c`` where names are
     known. ``ids`` holds one stable id per sample: a relative path or ``<split>/<row>``.
     ``fingerprint`` is a sha256 over the bytes of the files read, the reader and the labels.
-    ``notes`` says, with counts, what was converted, skipped or decided while reading.
+    ``notes`` says, with counts, what was converted, skipped or decided while reading. ``origin``
+    is None where only this process knows how the samples were chosen.
 
     Raises:
         DataError: no samples at all, or not as many labels as samples.
@@ -35,6 +46,7 @@ class Dataset:
     ids: Sequence[str]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if len(self.ids) == 0:
@@ -80,6 +92,7 @@ class Dataset:
             labels=None if self.labels is None else self.labels[rows],
             ids=[self.ids[row] for row in rows],
             fingerprint=combined("rows", self.fingerprint, rows.astype("<i8").tobytes()),
+            origin=None,
         )
 
     def _rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:

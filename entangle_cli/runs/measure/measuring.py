@@ -42,6 +42,13 @@ class Measuring:
         # files in it are unlinked as soon as they are open, so nothing is left behind
         self.scratch = run.output
         self.noted: dict[str, list[str]] = {}
+        # layers of activation files that ended the workers of an engine
+        self.given_up: Mapping[tuple[str, str], EntangleError] = {}
+
+    def ours(self, layers: Sequence[str], place: int = 0, places: int = 1) -> list[str]:
+        """Those of the layers of a checkpoint, number ``place`` of ``places``, to measure here."""
+        shard = self.run.shard
+        return list(layers) if shard is None else shard.of_items(layers, place, places)
 
     def add_rows(
         self, layers: "Layers", labels: "np.ndarray", model: str, step: int | None = None
@@ -127,7 +134,7 @@ class Measuring:
             others = len(self._held) - 1
             raise type(error)(_about(what + f" and {others} more" * (others > 0), error))
         self._say_held()
-        if not self.result.rows:
+        if not self.result.rows and (self.failed or self.run.shard is None):
             raise UsageError(f"none of {len(self.failed)} was measured; each is named above")
         for note, places in self.noted.items():
             shown = ", ".join(places[:6]) + f" and {len(places) - 6} more" * (len(places) > 6)

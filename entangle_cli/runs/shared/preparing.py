@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,7 @@ def open_one_model(reference: str, project: Project, run: RunOptions) -> "Model"
 def open_data(reference: str, project: Project, run: RunOptions, terminal: Terminal) -> "Dataset":
     """The data set behind a path or a name, cut to ``--limit``; its notes are said."""
     from entangle_cli.datasets import limit, open_dataset
+    from entangle_cli.datasets.dataset import Origin
 
     located = project.data_reference(reference)
     named = located != reference
@@ -91,7 +92,8 @@ def open_data(reference: str, project: Project, run: RunOptions, terminal: Termi
         dataset = limit(dataset, run.limit, run.seed)
     for note in dataset.notes:
         terminal.note(f"{dataset.name}: {note}")
-    return dataset
+    origin = Origin(located, reference if named else None, run.limit, run.seed)
+    return replace(dataset, origin=origin)
 
 
 def _refuse_unknown_name(reference: str, project: Project) -> None:
@@ -200,11 +202,22 @@ def activations(
     What the checks found goes to ``notes``, or is said where there are none.
     """
     from entangle_cli.activations.dump import dump
+    from entangle_cli.runs.merge.caches import adopt_store
+    from entangle_cli.runs.shared.copies import copies_note
 
+    path = path or default_path(prepared, run)
+    if run.shard is not None and not run.overwrite:
+        # what the folder of the whole run has is not made anew by every shard
+        adopt_store(default_path(prepared, replace(run, output=run.shard.output(run.output))), path)
+    if run.engine is not None:
+        from entangle_cli.runs.spread.dumping import spread_dump
+
+        spread_dump(prepared, run, terminal, path)
+        run = replace(run, overwrite=False)
     stored = dump(
         prepared.model,
         prepared.feed,
-        path or default_path(prepared, run),
+        path,
         layers=prepared.layers,
         reduce=run.reduce,
         dtype=run.dtype,
@@ -213,7 +226,7 @@ def activations(
         overwrite=run.overwrite,
     )
     found = [f"{prepared.model.path.name}: {check}" for check in stored.checks]
-    copies = prepared.feed.duplicates.note(prepared.feed.dataset.name)
+    copies = copies_note(prepared.feed, stored.path.parent)
     for note in [*found, *([copies] if copies else [])]:
         if notes is None:
             terminal.warn(note)

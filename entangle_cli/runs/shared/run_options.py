@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from entangle_cli.engines.interface import Engine
     from entangle_cli.models.sandbox.confinement import Limits
+    from entangle_cli.runs.merge.shard import Shard
 
 
 class Format(StrEnum):
@@ -20,7 +22,11 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What decides how a model's activations on a data set are computed and kept."""
+    """What decides how a model's activations on a data set are computed and kept.
+
+    ``engine`` is where the work runs; None is here, in one piece. ``shard``: only its share of the
+    work is done, and kept in its own folder, which ``output`` then is.
+    """
 
     output: Path
     layers: tuple[str, ...] = ()
@@ -35,3 +41,5 @@ class RunOptions:
     overwrite: bool = False
     trust: bool = False
     sandbox: "Limits | None" = None
+    engine: "Engine | None" = None
+    shard: "Shard | None" = None

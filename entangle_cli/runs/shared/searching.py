@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from entangle_cli.activations.file import ActivationFile
+from entangle_cli.activations.schema import digest
 from entangle_cli.errors import MeasureError
 from entangle_cli.neighbors.interface import Neighbors
 from entangle_cli.neighbors.opening import build_index
@@ -43,7 +44,17 @@ class Searching:
     def neighbors(
         self, train: ActivationFile, others: Sequence[ActivationFile], layers: Sequence[str]
     ) -> list[dict[str, Neighbors]]:
-        """The neighbors of each of ``others`` among ``train``, per layer."""
+        """The neighbors of each of ``others`` among ``train``, per layer.
+
+        Raises:
+            ShareDone: only a shard's layers were asked for; they are on disk.
+        """
+        if self.run.shard is not None:
+            self._share([self.asked.metric], train, others, layers)
+        if self.run.engine is not None:
+            from entangle_cli.runs.spread.searching import spread_search
+
+            spread_search(self, train, others, layers)
         found: list[dict[str, Neighbors]] = [{} for _ in others]
         self.terminal.start("looking for neighbors", len(layers) * len(others))
         queries = sum(other.rows for other in others)
@@ -83,6 +94,9 @@ class Searching:
         k = min(self.asked.k, train.rows)
         if k < self.asked.k:
             self.notes.append(f"{train.rows} training samples: {k} neighbors, not {self.asked.k}")
+        if self.run.shard is not None:
+            reachable = Searching(self.run, replace(self.asked, k=k), self.terminal, self.notes)
+            reachable._share(metrics, train, others, layers)
         found: list[dict[str, dict[str, Neighbors]]] = [{} for _ in others]
         for metric in metrics:
             options = replace(self.asked, metric=metric, k=k)
@@ -91,6 +105,25 @@ class Searching:
             for by_metric, by_layer in zip(found, lists, strict=True):
                 by_metric[metric] = by_layer
         return found
+
+    def _share(
+        self,
+        metrics: Sequence[str],
+        train: ActivationFile,
+        others: Sequence[ActivationFile],
+        layers: Sequence[str],
+    ) -> None:
+        """Look for a shard's part of these lists, and end there."""
+        from entangle_cli.runs.merge.share import ShareDone
+
+        alone = replace(self.run, shard=None)
+        items = [(metric, layer) for metric in metrics for layer in layers]
+        for metric, layer in self.run.shard.of_items(items):
+            options = replace(self.asked, metric=metric)
+            searching = Searching(alone, options, self.terminal, self.notes)
+            searching.neighbors(train, others, [layer])
+        identities = [file.identity for file in (train, *others)]
+        raise ShareDone({"activations": list(map(digest, identities))})
 
     def holds(self, train: Row, other: Row, layer: str) -> bool:
         """Whether this list is on disk; ``train`` and ``other`` are identities of activations."""

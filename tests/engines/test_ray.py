@@ -1,0 +1,242 @@
+"""Ray itself: two nodes on this machine, deaths, dead addresses and what listens where.
+
+``python -m pytest -m ray tests/engines`` runs them; ``python -m tests.engines.kills`` kills more.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.engines.kills import TwoNodes, started
+from tests.engines.workload import CLUSTER, contents, entangle, write_images, write_network
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.filterwarnings("default"),
+    # not imported here: it reads the environment that the cluster sets
+    pytest.mark.skipif(find_spec("ray") is None, reason="pip install 'entangle-cli[ray]'"),
+    pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="Ray needs /dev/shm"),
+]
+WORDS = ("--preprocess", "unit", "--reduce", "mean", "-b", "64")
+COMMANDS = {
+    "dump": ("dump", "net.pt", "data.npz", *WORDS),
+    "measure": ("measure", "net.pt", "net2.pt", "data.npz", *WORDS),
+    "dknn": ("dknn", "net.pt", "--train", "train.npz", "--calib", "data.npz", "--test", "test.npz",
+             "-k", "10", *WORDS),
+    "ood": ("ood", "net.pt", "--in", "data.npz", "--out", "test.npz", "--train", "train.npz",
+            "-k", "10", *WORDS),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    kept = dict(os.environ)
+    found = TwoNodes()
+    yield found
+    found.close()
+    os.environ.clear()
+    os.environ |= kept
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    write_network(folder / "net.pt", 16)
+    write_network(folder / "net2.pt", 16, seed=1)
+    for seed, name in enumerate(("data", "train", "test")):
+        write_images(folder / f"{name}.npz", 1500, seed)
+    return folder
+
+
+@pytest.fixture
+def folder(files, tmp_path) -> Path:
+    for found in files.iterdir():
+        (tmp_path / found.name).symlink_to(found)
+    return tmp_path
+
+
+def on(nodes: TwoNodes, *more: object) -> tuple[object, ...]:
+    return "--engine", "ray", "--address", nodes.address, "--num-workers", 2, *more
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_two_nodes_give_the_bytes_of_one_process(nodes, folder, name):
+    here = entangle(*COMMANDS[name], "-o", "here", "--json", folder=folder)
+    there = entangle(*COMMANDS[name], "-o", "there", "--json", *on(nodes), folder=folder, **CLUSTER)
+    assert (here.returncode, there.returncode) == (0, 0), there.stderr
+    assert "2 workers of 1 CPU and 0 GPU, 3 nodes" in there.stderr
+    assert there.stdout.replace("there/", "here/") == here.stdout
+    assert contents(folder / "there") == contents(folder / "here")
+
+
+@pytest.fixture(scope="module")
+def longer(files) -> dict[str, bytes]:
+    """What a job that lasts some seconds makes in one process."""
+    write_network(files / "slow.pt", 40)
+    write_images(files / "many.npz", 6000)
+    assert entangle(*SLOW, "-o", "slow", folder=files).returncode == 0
+    return contents(files / "slow")
+
+
+SLOW = ("dump", "slow.pt", "many.npz", "--preprocess", "unit", "--reduce", "mean")
+
+
+def wait_for(what, seconds: float = 60.0):
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+    return found
+
+
+def parts(folder: Path) -> list[Path]:
+    return list((folder / "there" / "activations").glob("*/rows-*.h5"))
+
+
+@pytest.mark.parametrize("what", ["worker", "node"])
+def test_a_death_in_the_middle_changes_nothing(nodes, folder, files, longer, what):
+    process = started([*SLOW, "-o", "there", "--json", *on(nodes)], folder)
+    wait_for(lambda: parts(folder) and nodes.workers())
+    if what == "worker":
+        os.kill(nodes.workers()[0], signal.SIGKILL)
+    else:
+        nodes.replace_node(0)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert json.loads(out)["command"] == "dump"
+    assert err.count("its worker died") == 1
+    assert contents(folder / "there") == longer
+
+
+def test_the_same_command_goes_on_when_its_process_was_killed(nodes, folder, files, longer):
+    process = started([*SLOW, "-o", "there", *on(nodes)], folder)
+    wait_for(lambda: parts(folder))
+    process.kill()
+    process.communicate()
+    again = entangle(*SLOW, "-o", "there", *on(nodes), folder=folder, **CLUSTER)
+    assert again.returncode == 0, again.stderr
+    assert contents(folder / "there") == longer
+
+
+def test_what_kills_every_worker_is_given_up(nodes, folder, files, longer):
+    process = started([*SLOW, "-o", "there", *on(nodes, "--max-retries", 0)], folder)
+    wait_for(lambda: parts(folder) and nodes.workers())
+    os.kill(nodes.workers()[0], signal.SIGKILL)
+    _out, err = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert re.search(r"error: slow.pt on many, samples \d+ to \d+: 1 workers died", err)
+    again = entangle(*SLOW, "-o", "there", *on(nodes), folder=folder, **CLUSTER)
+    assert again.returncode == 0
+    assert contents(folder / "there") == longer
+
+
+class Counted:
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def advance(self, amount: int = 1) -> None:
+        self.told += amount
+
+
+def test_progress_counts_what_is_done_and_nothing_twice(nodes):
+    from entangle_cli.engines.interface import Unit
+    from entangle_cli.engines.ray import RayEngine, RayOptions
+
+    progress, notes = Counted(), []
+    units = [Unit(str(number), 0.3, size=number) for number in range(16)]
+    with RayEngine(RayOptions(nodes.address, workers=2), notes.append) as engine:
+        outcomes = []
+        for outcome in engine.run(time.sleep, units, progress):
+            outcomes.append(outcome)
+            assert progress.told >= sum(one.unit.size for one in outcomes)
+            if len(outcomes) in (4, 8):
+                os.kill(wait_for(nodes.workers)[0], signal.SIGKILL)
+    assert [outcome.unit for outcome in outcomes] == units
+    assert progress.told == sum(unit.size for unit in units)
+    assert len(notes) == sum(outcome.lost for outcome in outcomes)
+    assert len(notes) in (1, 2), "an idle worker may be hit"
+
+
+def test_a_cluster_refuses_who_has_not_its_token(nodes, folder):
+    other = CLUSTER | {"RAY_AUTH_TOKEN": "f" * 64}
+    found = entangle(*COMMANDS["dump"], *on(nodes), folder=folder, **other)
+    assert found.returncode == 2
+    assert [line for line in found.stderr.splitlines() if line.startswith("error: --address")]
+
+
+def test_a_private_cluster_is_seen_by_nobody_else_and_leaves_nothing(folder, files, longer):
+    before = set(Path("/tmp").glob("entangle-ray-*"))
+    process = started([*SLOW, "-o", "there", "--engine", "ray", "--num-workers", 2], folder)
+    wait_for(lambda: parts(folder))
+    ours = descendants(process.pid)
+    places, peers = sockets("-ltnp", 3, ours), sockets("-tunp", 5, ours)
+    _out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert len(places) > 3
+    assert len(peers) > 3
+    here = re.compile(r"(127\.0\.0\.1|\[::ffff:127\.0\.0\.1\]):\d+")
+    assert [place for place in (*places, *peers) if not here.fullmatch(place)] == []
+    assert contents(folder / "there") == longer
+    assert set(Path("/tmp").glob("entangle-ray-*")) == before
+
+
+def sockets(options: str, column: int, of: set[int]) -> list[str]:
+    """Addresses in a column of what ``ss`` lists of these processes."""
+    listed = subprocess.run(["ss", options], capture_output=True, text=True).stdout
+    return [
+        line.split()[column]
+        for line in listed.splitlines()[1:]
+        if of & set(map(int, re.findall(r"pid=(\d+)", line)))
+    ]
+
+
+def descendants(pid: int) -> set[int]:
+    found, new = {pid}, {pid}
+    while new:
+        children = {
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdecimal() and parent(entry) in new
+        }
+        new = children - found
+        found |= new
+    return found
+
+
+def parent(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_dead_address_fails_in_one_line(folder, listens):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if listens:
+            server.listen()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        words = ("--engine", "ray", "--address", address)
+        found = entangle(*COMMANDS["dump"], *words, folder=folder)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert f"error: --address {address}: no Ray head answers" in found.stderr
+
+
+@pytest.mark.parametrize("address", ["auto", "ray://127.0.0.1:1", "nowhere"])
+def test_an_address_that_is_none_is_refused(folder, address, tmp_path):
+    words = ("--engine", "ray", "--address", address)
+    found = entangle(*COMMANDS["dump"], *words, folder=folder, RAY_TMPDIR=str(tmp_path))
+    assert found.returncode == 2
+    assert found.stderr.startswith("error: --address")
