@@ -68,6 +68,7 @@ def between(
     The soft nearest neighbor loss with two labels, A and B: 1 where one cannot be told from the
     other, 0 where they are apart. Labels of the data are not used.
     """
+    given = dict(locals())
     from entangle_cli.measures.protocol import parse_protocol
     from entangle_cli.project import find_project
     from entangle_cli.runs.between.answer import between_table
@@ -75,20 +76,7 @@ def between(
     from entangle_cli.runs.shared.console import Terminal, show
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
-    run = options.RunOptions(
-        output=output,
-        layers=tuple(layers or ()),
-        exclude_layers=tuple(exclude_layers or ()),
-        reduce=reduce.value,
-        preprocess=preprocess,
-        batch_size=options.parse_batch_size(batch_size),
-        device=device,
-        limit=limit,
-        seed=seed,
-        overwrite=overwrite,
-        trust=trust,
-        sandbox=options.limits(sandbox, timeout, memory),
-    )
+    run = options.run_options(given)
     asked = BetweenOptions(
         protocol=parse_protocol(protocol, temperature, metric=metric.value, seed=seed),
         model=model,

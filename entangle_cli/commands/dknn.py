@@ -93,20 +93,7 @@ def dknn(
     from entangle_cli.runs.shared.console import Terminal
     from entangle_cli.runs.shared.searching import SearchOptions
 
-    run = options.RunOptions(
-        output=output,
-        layers=tuple(layers or ()),
-        exclude_layers=tuple(exclude_layers or ()),
-        reduce=reduce.value,
-        preprocess=preprocess,
-        batch_size=options.parse_batch_size(batch_size),
-        device=device,
-        limit=limit,
-        seed=seed,
-        overwrite=overwrite,
-        trust=trust,
-        sandbox=options.limits(sandbox, timeout, memory),
-    )
+    run = options.run_options(given)
     asked = DkNNOptions(
         search=SearchOptions(k=k, metric=metric.value, method=knn.value),
         p_value=p_value.value,
@@ -142,9 +129,7 @@ def dknn(
         explain=(explain or [], worst),
         format=options.chosen_format(format, json),
         terminal=Terminal(quiet=quiet, verbose=verbose),
-        engine=engine_options.engine_options(
-            engine, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
-        ),
+        engine=engine_options.engine_options(given),
     )
 
 

@@ -53,6 +53,7 @@ def dump(
     quiet: options.Quiet = False,
 ) -> None:
     """Write a model's activations to an HDF5 file; an interrupted dump resumes."""
+    given = dict(locals())
     from entangle_cli.errors import UsageError
     from entangle_cli.project import find_project
     from entangle_cli.results import Result
@@ -69,26 +70,10 @@ def dump(
     from entangle_cli.runs.shared.tables import plain_table
     from entangle_cli.runs.spread.opening import LOCAL, open_engine
 
-    run = options.RunOptions(
-        output=output,
-        layers=tuple(layers or ()),
-        exclude_layers=tuple(exclude_layers or ()),
-        reduce=reduce.value,
-        preprocess=preprocess,
-        batch_size=options.parse_batch_size(batch_size),
-        device=device,
-        dtype=dtype.value,
-        limit=limit,
-        seed=seed,
-        overwrite=overwrite,
-        trust=trust,
-        sandbox=options.limits(sandbox, timeout, memory),
-    )
+    run = options.run_options(given)
     if INPUT in run.layers:
         raise UsageError("--layers input: the raw data is measured, not dumped; use its own file")
-    wanted = engine_options.engine_options(
-        engine, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
-    )
+    wanted = engine_options.engine_options(given)
     terminal = Terminal(quiet=quiet, verbose=verbose)
     if dry_run:
         from entangle_cli.runs.plan.measure import plan_dump

@@ -1,7 +1,8 @@
 """The options of the commands whose work can run on a cluster."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,17 +60,15 @@ MaxRetries = Annotated[
 ]
 
 
-def engine_options(
-    engine: EngineKind,
-    address: str | None,
-    num_workers: int | None,
-    cpus_per_worker: int | None,
-    gpus_per_worker: float | None,
-    max_retries: int | None,
-) -> "EngineOptions":
-    """The engine that was asked for."""
+def engine_options(given: Mapping[str, Any]) -> "EngineOptions":
+    """The engine that was asked for, from a command's parameters by name."""
     from entangle_cli.runs.spread.opening import EngineOptions
 
     return EngineOptions(
-        engine.value, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
+        given["engine"].value,
+        given["address"],
+        given["num_workers"],
+        given["cpus_per_worker"],
+        given["gpus_per_worker"],
+        given["max_retries"],
     )

@@ -107,24 +107,8 @@ def measure(
     from entangle_cli.runs.shared.console import Terminal
     from entangle_cli.runs.spread.opening import EngineOptions
 
-    run = options.RunOptions(
-        output=output,
-        layers=tuple(layers or ()),
-        exclude_layers=tuple(exclude_layers or ()),
-        reduce=reduce.value,
-        preprocess=preprocess,
-        batch_size=options.parse_batch_size(batch_size),
-        device=device,
-        dtype=dtype.value,
-        limit=limit,
-        seed=seed,
-        overwrite=overwrite,
-        trust=trust,
-        sandbox=options.limits(sandbox, timeout, memory),
-    )
-    wanted = engine_options.engine_options(
-        engine, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
-    )
+    run = options.run_options(given)
+    wanted = engine_options.engine_options(given)
     asked = {
         "project": find_project(),
         "run": run,

@@ -126,20 +126,7 @@ def ood(
 
     gates = [parse_gate(text, METRICS) for text in fail_if or ()]
     project = find_project()
-    run = options.RunOptions(
-        output=output,
-        layers=tuple(layers or ()),
-        exclude_layers=tuple(exclude_layers or ()),
-        reduce=reduce.value,
-        preprocess=preprocess,
-        batch_size=options.parse_batch_size(batch_size),
-        device=device,
-        limit=limit,
-        seed=seed,
-        overwrite=overwrite,
-        trust=trust,
-        sandbox=options.limits(sandbox, timeout, memory),
-    )
+    run = options.run_options(given)
     asked = OODOptions(
         detectors=tuple(name for text in detectors or () for name in text.split(",") if name),
         search=SearchOptions(k=k, method=knn.value),
@@ -174,9 +161,7 @@ def ood(
         gates=gates,
         format=options.chosen_format(format, json),
         terminal=Terminal(quiet=quiet, verbose=verbose),
-        engine=engine_options.engine_options(
-            engine, address, num_workers, cpus_per_worker, gpus_per_worker, max_retries
-        ),
+        engine=engine_options.engine_options(given),
     )
 
 

@@ -1,5 +1,6 @@
 """The options that several commands share, declared once."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,6 +160,24 @@ ShardOption = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors on stderr.")]
+
+
+def run_options(given: Mapping[str, Any]) -> RunOptions:
+    """What a command that runs a model on data was given, from its parameters by name.
+
+    Raises:
+        UsageError: a batch size that is none.
+    """
+    plain = ("output", "preprocess", "device", "limit", "seed", "overwrite", "trust")
+    return RunOptions(
+        **{name: given[name] for name in plain},
+        layers=tuple(given["layers"] or ()),
+        exclude_layers=tuple(given["exclude_layers"] or ()),
+        reduce=given["reduce"].value,
+        dtype=given["dtype"].value if "dtype" in given else "float32",
+        batch_size=parse_batch_size(given["batch_size"]),
+        sandbox=limits(given["sandbox"], given["timeout"], given["memory"]),
+    )
 
 
 def limits(sandbox: bool, timeout: float | None, memory: float | None) -> "Limits | None":
