@@ -37,11 +37,14 @@ class Ball:
 
 @dataclass(frozen=True)
 class Attacked:
-    """Adversarial inputs ``(n, ...)``, and how many gradients vanished at the first step."""
+    """Adversarial inputs ``(n, ...)``, and how many gradients vanished at the first step.
+
+    The counts are None where an attack does not count them.
+    """
 
     inputs: Tensor
-    by_margin: int
-    without: int
+    by_margin: int | None = None
+    without: int | None = None
 
 
 def fgsm(

@@ -15,13 +15,20 @@ class Method(StrEnum):
     fgsm = "fgsm"
     bim = "bim"
     pgd = "pgd"
+    carlini_wagner = "carlini-wagner"
+    auto_attack = "auto-attack"
 
 
 def attack(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model to attack: a path or name.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="Labeled images: a path or a name.")],
     method: Annotated[
-        Method, typer.Option("--method", help="One step, many, or many from a random start.")
+        Method,
+        typer.Option(
+            "--method",
+            help="One step, many, or many from a random start. The last two need the extra "
+            "attacks.",
+        ),
     ] = Method.fgsm,
     epsilon: Annotated[
         list[float] | None,
@@ -33,7 +40,9 @@ def attack(
         float | None,
         typer.Option(min=0.0, help="Change of a pixel per step. Default: 2.5 epsilon / steps."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of bim and pgd.")] = 40,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps of bim and pgd; of each search of carlini-wagner.")
+    ] = 40,
     target: Annotated[
         int | None,
         typer.Option(min=0, metavar="CLASS", help="Move towards this class, not from the label."),
@@ -71,15 +80,23 @@ def attack(
     Prints the accuracy before and after; writes adversarial-METHOD-EPSILON.npz unless -o names a
     file.
     """
+    from entangle_cli.attacks.methods import check_plan
     from entangle_cli.errors import UsageError
     from entangle_cli.project import find_project
     from entangle_cli.runs.attack import AttackOptions, run_attack
     from entangle_cli.runs.shared.console import Terminal, show
     from entangle_cli.runs.shared.tables import plain_table
 
-    epsilons = tuple(dict.fromkeys(epsilon or [0.1]))
+    check_plan(
+        method.value,
+        epsilon=epsilon is not None,
+        step_size=step_size is not None,
+        target=target is not None,
+    )
+    limitless = method is Method.carlini_wagner
+    epsilons = (None,) if limitless else tuple(dict.fromkeys(epsilon or [0.1]))
     for one in epsilons:
-        if not 0 <= one <= 1:
+        if one is not None and not 0 <= one <= 1:
             raise UsageError(f"--epsilon {one:g}: give a change of pixels between 0 and 1")
     file = output if output.suffix == ".npz" else None
     if file is not None and len(epsilons) > 1:
@@ -108,7 +125,17 @@ def attack(
     for note in result.notes:
         terminal.note(f"note: {note}")
     first = result.rows[0]
-    shown = ("epsilon", "steps", "n", "clean_accuracy", "accuracy", "changed", "reached", "file")
+    shown = (
+        "epsilon",
+        "steps",
+        "n",
+        "clean_accuracy",
+        "accuracy",
+        "changed",
+        "reached",
+        "mean_l2",
+        "file",
+    )
     rows = [{key: row[key] for key in shown if key in row} for row in result.rows]
     title = f"{first['method']} on {first['model']} with gradients of {first['source']}"
     show(result, options.chosen_format(format, json), plain_table(rows, title))

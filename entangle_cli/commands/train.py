@@ -19,6 +19,13 @@ class Network(StrEnum):
     resnet15 = "resnet15"
 
 
+class Schedule(StrEnum):
+    """How the learning rate goes on."""
+
+    constant = "constant"
+    linear = "linear"
+
+
 def train(
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="Training images with labels: a path or a name.")
@@ -71,6 +78,10 @@ def train(
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", metavar="RATE", help="Of Adam.")
     ] = 1e-3,
+    schedule: Annotated[
+        Schedule,
+        typer.Option("--schedule", help="Of the learning rate: as it is, or down to 0 at the end."),
+    ] = Schedule.constant,
     checkpoints: Annotated[
         str,
         typer.Option(
@@ -110,6 +121,7 @@ def train(
         metric=metric.value,
         initial_temperature=initial_temperature,
         seed=seed,
+        schedule=schedule.value,
     )
     run = options.RunOptions(
         output=output, device=device, limit=limit, seed=seed, overwrite=overwrite

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from entangle_cli.attacks.sign import Ball, bim, fgsm
 from entangle_cli.datasets.sampling import stratified_rows
 from entangle_cli.measures.dknn import label_counts, neighbor_labels
-from entangle_cli.measures.evaluation import evaluate
+from entangle_cli.measures.evaluation import Evaluation, evaluate
 from entangle_cli.measures.layered_calibration import LayeredCalibration, calibrate
 from entangle_cli.neighbors.exact import ExactIndex
 from entangle_cli.papers.networks import Trained, logits_and_layers, part
@@ -102,15 +102,21 @@ class Judge:
 
     def judge(self, pixels: Tensor) -> Row:
         """Means over images ``(n, ...)`` in the order of the test images: see the module."""
-        logits, layers = self._layers(pixels)
-        counts, labels = self._counts(layers), self.stage.test.labels.numpy()
-        predicted = logits.argmax(1).numpy()
-        row: Row = {"n": len(labels)}
-        for key, calibration in self._calibrations.items():
-            said = evaluate(counts, calibration, labels, model_prediction=predicted)
+        row: Row = {"n": len(pixels)}
+        for key, said in self.said(pixels).items():
             row |= {"model_accuracy": said.model_accuracy, "accuracy": said.accuracy}
             row[key] = said.credibility
         return row
+
+    def said(self, pixels: Tensor) -> dict[str, Evaluation]:
+        """The same image by image, for each treatment of calibration scores of zero."""
+        logits, layers = self._layers(pixels)
+        counts, labels = self._counts(layers), self.stage.test.labels.numpy()
+        predicted = logits.argmax(1).numpy()
+        return {
+            key: evaluate(counts, calibration, labels, model_prediction=predicted)
+            for key, calibration in self._calibrations.items()
+        }
 
     def _layers(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         logits, layers = logits_and_layers(self.found, images, device=self.device)

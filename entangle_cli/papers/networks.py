@@ -17,11 +17,13 @@ from entangle_cli.papers.claim import Settings
 from entangle_cli.results import Row
 from entangle_cli.training.data import TrainingData
 from entangle_cli.training.loop import Training, as_inputs
-from entangle_cli.training.networks import build_network
+from entangle_cli.training.networks import Builder, build_network
 from entangle_cli.training.run import Run, checkpoint_steps, run_training
 from entangle_cli.training.settings import TrainingSettings
 
 _BATCH = 512
+# no layer is called so
+_LOGITS = ""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ def trained(  # noqa: PLR0913 - what a network is made of
     training: TrainingSettings,
     *,
     checkpoints: int = 2,
-    network: str | None = None,
+    network: str | Builder | None = None,
     trainer: Callable[..., Training] = Training,
 ) -> Trained:
     """The network of these settings, trained if it is not yet.
 
-    ``name`` is a network of ``training.networks``, or else ``network`` is. ``trainer`` makes the
-    `Training`; where it is another (another loss, other inputs) ``name`` must say so, with all that
-    changes the numbers.
+    ``name`` is a network of ``training.networks``, or else ``network`` is, or makes one.
+    ``trainer`` makes the `Training`; where it is another (another loss, other inputs) ``name`` must
+    say so, with all that changes the numbers.
 
     Raises:
         EntangleError: data or settings that do not fit, a loss that is not finite any more.
@@ -109,15 +111,18 @@ def logits_and_layers(
     from entangle_cli.training.taps import find_taps, run_tapped
 
     taps = find_taps(found.network, found.layers, as_inputs(images[:2], device))
-    logits, layers = [], {name: [] for name in found.layers}
+    kept: dict[str, Tensor] = {}
     with torch.no_grad():
         for start in range(0, len(images), _BATCH):
             inputs = as_inputs(images[start : start + _BATCH], device)
-            scores, outputs = run_tapped(found.network, taps, inputs)
-            logits.append(scores.cpu())
-            for name, values in outputs.items():
-                layers[name].append(values.flatten(1).cpu())
-    return torch.cat(logits), {name: torch.cat(values) for name, values in layers.items()}
+            logits, outputs = run_tapped(found.network, taps, inputs)
+            for name, values in {_LOGITS: logits, **outputs}.items():
+                points = values.flatten(1)
+                if name not in kept:
+                    # whole layers of many images are large: they are never held twice
+                    kept[name] = torch.empty(len(images), points.shape[1])
+                kept[name][start : start + len(points)] = points.cpu()
+    return kept.pop(_LOGITS), kept
 
 
 def _digest(images: Tensor, labels: Tensor) -> str:

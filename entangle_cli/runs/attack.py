@@ -24,6 +24,7 @@ from entangle_cli.runs.shared.sources import choose_checkpoint
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from entangle_cli.attacks.methods import Plan
     from entangle_cli.attacks.sign import Attacked
     from entangle_cli.datasets.dataset import Dataset
     from entangle_cli.models import Model
@@ -33,10 +34,10 @@ BATCH_ROWS = 256
 
 @dataclass(frozen=True)
 class AttackOptions:
-    """The options that only ``entangle attack`` has; epsilons in pixels, 0 to 1."""
+    """The options that only ``entangle attack`` has; epsilons in pixels, None: no limit."""
 
     method: str
-    epsilons: tuple[float, ...]
+    epsilons: tuple[float | None, ...]
     step_size: float | None = None
     steps: int = 40
     target: int | None = None
@@ -105,87 +106,84 @@ class _Work:
         result = Result(command="attack", provenance=self._provenance(source))
         clean = self._predictions(self._pixels(part) for part in self._parts())
         for epsilon in self.asked.epsilons:
-            result.rows.append(self._at(epsilon, network, source, clean))
+            plan = self._plan(epsilon)
+            self.terminal.start(plan.words, len(self.dataset))
+            found = []
+            for part in self._parts():
+                found.append(self._attacked(part, plan, network))
+                self.terminal.advance(part.stop - part.start)
+            self.terminal.finish()
+            result.rows.append(self._row(plan, source, clean, found))
         if self.resolved.preprocessing.crop_pct is not None:
             result.notes.append(
                 "the images are those after cropping: feed them with a preprocessing without it"
             )
         return result
 
-    def _at(
-        self, epsilon: float, network: "Callable[[Tensor], Tensor]", source: Path, clean: np.ndarray
-    ) -> Row:
+    def _plan(self, epsilon: float | None) -> "Plan":
+        from entangle_cli.attacks.methods import make_plan
+
+        asked = self.asked
+        numbers = {"steps": asked.steps, "step_size": asked.step_size}
+        return make_plan(asked.method, epsilon, **numbers, targeted=asked.target is not None)
+
+    def _row(self, plan: "Plan", source: Path, clean: np.ndarray, found: "list[Attacked]") -> Row:
+        from entangle_cli.attacks.methods import vanished
         from entangle_cli.attacks.pixels import as_images
 
-        self.terminal.start(f"{self.asked.method}, epsilon {epsilon:g}", len(self.dataset))
-        found = []
-        for part in self._parts():
-            found.append(self._attacked(part, epsilon, network))
-            self.terminal.advance(part.stop - part.start)
-        self.terminal.finish()
         pixels = [one.inputs for one in found]
         predictions = self._predictions(pixels)
-        path = self._write(epsilon, np.concatenate([as_images(one) for one in pixels]))
+        path = self._write(plan, np.concatenate([as_images(one) for one in pixels]))
         labels = self.dataset.labels
         row: Row = {
             "model": self.victim.path.name,
             "source": source.name,
             "data": self.dataset.name,
-            "method": self.asked.method,
-            "epsilon": epsilon,
-            "step_size": self._step(epsilon),
-            "steps": self._steps,
+            "method": plan.method,
+            "epsilon": plan.epsilon,
+            "step_size": plan.step_size,
+            "steps": plan.steps,
             "target": self.asked.target,
             "n": len(self.dataset),
             "clean_accuracy": float((clean == labels).mean()),
             "accuracy": float((predictions == labels).mean()),
             "changed": float((predictions != clean).mean()),
         }
-        if self.asked.target is not None:
+        if plan.targeted:
             row["reached"] = float((predictions == self.asked.target).mean())
-        row["by_margin"] = sum(one.by_margin for one in found)
-        row["without_gradient"] = sum(one.without for one in found)
+        row |= vanished(found)
+        if plan.epsilon is None:
+            row["mean_l2"] = self._mean_change(pixels)
         return row | {"file": str(path)}
 
+    def _mean_change(self, moved: "list[Tensor]") -> float:
+        """The mean length of the changes, in the Euclidean norm."""
+        lengths = [
+            (after.cpu() - self._pixels(part)).flatten(1).norm(dim=1)
+            for part, after in zip(self._parts(), moved, strict=True)
+        ]
+        return float(np.concatenate(lengths).mean())
+
     def _attacked(
-        self, part: slice, epsilon: float, network: "Callable[[Tensor], Tensor]"
+        self, part: slice, plan: "Plan", network: "Callable[[Tensor], Tensor]"
     ) -> "Attacked":
         import torch
 
-        from entangle_cli.attacks.sign import Ball, bim, fgsm, pgd
+        from entangle_cli.attacks.methods import attack
 
         pixels = self._pixels(part).to(self.run.device)
-        ball = Ball(*(torch.tensor(value, device=pixels.device) for value in (epsilon, 0.0, 1.0)))
         labels = torch.from_numpy(self.dataset.labels[part]).to(pixels.device)
-        if self.asked.target is not None:
+        if plan.targeted:
             labels = torch.full_like(labels, self.asked.target)
-        options = {"targeted": self.asked.target is not None}
-        steps = {"step_size": self._step(epsilon), "steps": self._steps}
 
         def scores(pixels: "Tensor") -> "Tensor":
             return network(self.feed(pixels))
 
         try:
-            if self.asked.method == "fgsm":
-                return fgsm(scores, pixels, labels, ball, **options)
-            if self.asked.method == "bim":
-                return bim(scores, pixels, labels, ball, **steps, **options)
-            seed = self.run.seed + part.start
-            return pgd(scores, pixels, labels, ball, **steps, seed=seed, **options)
+            return attack(scores, pixels, labels, plan, seed=self.run.seed + part.start)
         except (RuntimeError, IndexError) as error:
             lines = str(error).strip().splitlines()
             raise ModelError(f"the network cannot be differentiated here: {lines[-1]}") from None
-
-    @property
-    def _steps(self) -> int:
-        return 1 if self.asked.method == "fgsm" else self.asked.steps
-
-    def _step(self, epsilon: float) -> float:
-        if self.asked.method == "fgsm":
-            return epsilon
-        # the whole ball can be crossed in the steps there are
-        default = 2.5 * epsilon / self.asked.steps
-        return default if self.asked.step_size is None else self.asked.step_size
 
     def _parts(self) -> list[slice]:
         size = self.run.batch_size or BATCH_ROWS
@@ -221,9 +219,9 @@ class _Work:
                 f"{classes - 1}"
             )
 
-    def _write(self, epsilon: float, images: np.ndarray) -> Path:
-        name = f"adversarial-{self.asked.method}-{epsilon:g}.npz"
-        path = self.asked.file or self.run.output / name
+    def _write(self, plan: "Plan", images: np.ndarray) -> Path:
+        limit = "" if plan.epsilon is None else f"-{plan.epsilon:g}"
+        path = self.asked.file or self.run.output / f"adversarial-{plan.method}{limit}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.tmp")
         with open(temporary, "wb") as file:

@@ -110,6 +110,8 @@ class Training:
             raise MeasureError(
                 f"step {self.step}: the loss is not finite; give a lower learning rate or alpha"
             )
+        # temperatures, in a group of their own, keep their rate
+        self.optimizer.param_groups[0]["lr"] = self.settings.rate(self.step)
         _descend(self.optimizer, parts.total)
         self.step += 1
 

@@ -90,7 +90,8 @@ class MLP(nn.Module):
         return last(values)
 
 
-NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
+Builder = Callable[[Shape, int], nn.Module]
+NETWORKS: dict[str, Builder] = {
     "cnn": CNN,
     "mlp": MLP,
     "digits": DigitsNet,
@@ -98,16 +99,21 @@ NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
 }
 
 
-def build_network(name: str, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
-    """A network by name for images ``(channels, height, width)``, its weights drawn from ``seed``.
+def build_network(network: str | Builder, shape: Shape, classes: int, seed: int = 0) -> nn.Module:
+    """A network for images ``(channels, height, width)``, its weights drawn from ``seed``.
+
+    ``network``: a name, or what makes it from the shape and the number of classes.
 
     Raises:
         UsageError: no such network, or images it cannot take.
     """
-    if name not in NETWORKS:
-        raise UsageError(
-            f"network {name!r} is unknown{suggestion(name, NETWORKS)}; give {', '.join(NETWORKS)}"
-        )
+    if isinstance(network, str):
+        if network not in NETWORKS:
+            raise UsageError(
+                f"network {network!r} is unknown{suggestion(network, NETWORKS)}; "
+                f"give {', '.join(NETWORKS)}"
+            )
+        network = NETWORKS[network]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return NETWORKS[name](shape, classes)
+        return network(shape, classes)

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from entangle_cli.errors import UsageError
 from entangle_cli.training.soft_nearest_neighbors import Metric, Policy
+
+Schedule = Literal["constant", "linear"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class TrainingSettings:
 
     ``layers``, ``temperature``, ``metric`` and ``initial_temperature`` are those of
     ``EntangledObjective``; ``temperature_rate`` is the learning rate of learned temperatures.
-    ``seed`` orders the batches. Every ``record_every`` steps a row of history is kept.
+    ``schedule`` linear: the learning rate of the network falls in a straight line, to 0 after the
+    last step. ``seed`` orders the batches. Every ``record_every`` steps a row of history is kept.
 
     Raises:
         UsageError: a number that makes no sense.
@@ -32,6 +35,7 @@ class TrainingSettings:
     temperature_rate: float = 0.01
     record_every: int = 10
     seed: int = 0
+    schedule: Schedule = "constant"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "record_every"):
@@ -44,10 +48,22 @@ class TrainingSettings:
             raise UsageError(f"seed {self.seed}; give a number from 0 to 2147483647")
         if not math.isfinite(self.alpha):
             raise UsageError(f"alpha {self.alpha}; give a number")
+        if self.schedule not in get_args(Schedule):
+            raise UsageError(f"schedule {self.schedule!r}; give constant or linear")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the network at a step, counted from 0."""
+        if self.schedule == "linear":
+            return self.learning_rate * (1 - step / self.steps)
+        return self.learning_rate
 
     def to_json(self) -> dict[str, Any]:
         """The settings by name, as JSON has them."""
-        return asdict(self) | {"layers": list(self.layers)}
+        found = asdict(self) | {"layers": list(self.layers)}
+        if self.schedule == "constant":
+            # runs that began before there was a choice go on
+            del found["schedule"]
+        return found
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

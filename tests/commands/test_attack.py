@@ -108,3 +108,22 @@ def test_what_does_not_fit_is_said_in_one_line(entangle, project, words, reason)
     found = entangle(*words)
     assert found.code == 2
     assert reason in found.error
+
+
+def test_attacks_of_the_toolbox_make_data_sets_too(entangle, project):
+    pytest.importorskip("art", reason="the adversarial-robustness-toolbox is not installed")
+    pytest.importorskip("multiprocess", reason="its AutoAttack needs multiprocess")
+    words = ("attack", SCRIPT, "test", "--limit", 20, "--json", "-q", "--method")
+    (row,) = entangle(*words, "carlini-wagner", "--steps", 10).json["rows"]
+    assert row["accuracy"] < row["clean_accuracy"]
+    assert row["epsilon"] is None
+    assert 0 < row["mean_l2"] < 5
+    images, _ = stored(project, "adversarial-carlini-wagner.npz")
+    assert len(images) == 20
+    limit = entangle(*words, "carlini-wagner", "--epsilon", 0.1)
+    assert limit.code == 2
+    assert "has no limit" in limit.error
+    # enough for its first part to fool the network everywhere: the last takes thousands of steps
+    (row,) = entangle(*words, "auto-attack", "--epsilon", 0.5).json["rows"]
+    assert row["accuracy"] < row["clean_accuracy"] - 0.3
+    assert row["steps"] is None

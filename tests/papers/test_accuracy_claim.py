@@ -59,8 +59,8 @@ def test_alpha_is_chosen_without_the_test_data(settings_for):
         # all cost nothing: the most mixed
         ((0.9, 0.9, 0.9), (0.1, 0.2, 0.3), -0.1),
         ((0.9, 0.9, 0.9), (0.1, 0.3, 0.2), -0.01),
-        # 1.645 standard errors of a difference of 100 samples each at 0.9 are 0.07
-        ((0.9, 0.84, 0.82), (0.1, 0.2, 0.3), -0.01),
+        # a fifth of a point may be lost, more may not
+        ((0.9, 0.898, 0.897), (0.1, 0.2, 0.3), -0.01),
         # all cost something: the most accurate
         ((0.9, 0.5, 0.7), (0.1, 0.3, 0.2), -0.1),
     ],

@@ -41,7 +41,6 @@ def test_the_claim_from_data_to_comparison(settings_for):
     )
     names = [one.quantity for one in found.comparisons]
     assert any("figure 20" in name for name in names)
-    assert any(name.startswith("DkNN: clean") for name in names)
 
 
 def test_calibration_and_test_images_are_disjoint(settings_for):

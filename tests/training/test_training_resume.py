@@ -84,6 +84,32 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(tmp_path, policy, stops
         assert second.history == whole.history
 
 
+def test_a_rate_that_falls_in_a_line_goes_on_where_it_was(tmp_path):
+    settings = replace(SETTINGS, schedule="linear", temperature="learned", learning_rate=0.006)
+    whole = training(settings)
+    rates = []
+    for _ in range(settings.steps):
+        whole.advance()
+        rates.append([group["lr"] for group in whole.optimizer.param_groups])
+    assert [network for network, _ in rates] == pytest.approx(
+        [0.006 * (12 - step) / 12 for step in range(12)]
+    )
+    # temperatures keep theirs
+    assert {of_temperatures for _, of_temperatures in rates} == {settings.temperature_rate}
+    first, second = training(settings), training(settings)
+    run = place(tmp_path, checkpoints=(6,))
+    assert run_training(first, run, stopping=_at(first, 7)) is None
+    run_training(second, run)
+    assert weights(second).numpy().tobytes() == weights(whole).numpy().tobytes()
+
+
+def test_only_a_rate_that_is_not_constant_is_part_of_the_identity():
+    assert "schedule" not in SETTINGS.to_json()
+    assert replace(SETTINGS, schedule="linear").to_json()["schedule"] == "linear"
+    with pytest.raises(UsageError, match="give constant or linear"):
+        replace(SETTINGS, schedule="cosine")
+
+
 def _at(trained, number):
     return lambda: trained.step >= number
 

@@ -213,8 +213,9 @@ def _claim(name: str, also: tuple[str, ...]) -> Claim:
         also=also,
         title=f"accuracy and entanglement, baseline and entangled CNN on {name}",
         run=partial(run, name=name),
-        sizes=SIZES,
-        minutes={"quick": 5, "paper": 1500},
+        sizes=SIZES[name],
+        minutes={"quick": 11, "paper": 1500},
+        version=2,
         quick_cannot=_QUICK,
         needs=(f"{name}@train", f"{name}@test"),
     )

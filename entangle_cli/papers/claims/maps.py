@@ -203,8 +203,11 @@ def _panel(two: _Two, place: np.ndarray, kinds: tuple[str, str], row: Row) -> Pa
 
 
 SIZES = {
-    "quick": MapSizes(PAIR_SIZES["quick"]),
-    "paper": MapSizes(PAIR_SIZES["paper"], points=2000),
+    name: {
+        "quick": MapSizes(of_set["quick"]),
+        "paper": MapSizes(of_set["paper"], points=2000),
+    }
+    for name, of_set in PAIR_SIZES.items()
 }
 _QUICK = "networks trained to the end, and more than a few of them"
 _MNIST = Claim(
@@ -212,8 +215,9 @@ _MNIST = Claim(
     also=("figure-11",),
     title="gradients of two networks on the same images, MNIST",
     run=gradients,
-    sizes=SIZES,
+    sizes=SIZES["mnist"],
     minutes={"quick": 5, "paper": 1500},
+    version=2,
     quick_cannot=_QUICK,
     needs=("mnist@train", "mnist@test"),
 )
@@ -231,9 +235,10 @@ CLAIMS = (
         _MNIST,
         name="figure-22",
         also=(),
-        version=2,
+        version=3,
         title="the first hidden layer of real and adversarial images, Fashion-MNIST",
         run=adversarial,
+        sizes=SIZES["fashion"],
         needs=("fashion@train", "fashion@test"),
     ),
 )

@@ -10,7 +10,7 @@ from entangle_cli.papers.claim import Claim, ClaimResult, Settings
 from entangle_cli.papers.claims.credibility import SIZES, fit
 from entangle_cli.papers.credibility import CredibilitySizes, Judge, attack_rows, stage
 from entangle_cli.papers.networks import Trained, trained
-from entangle_cli.papers.pairs import Candidate, Pairs, pairs, training_settings
+from entangle_cli.papers.pairs import Candidate, Pairs, limited, pairs, training_settings
 from entangle_cli.papers.triplets import TripletTraining
 from entangle_cli.papers.verdicts import above
 from entangle_cli.report.panels import FigureDescription, Panel, Series
@@ -63,7 +63,7 @@ def _networks(settings: Settings, found: Pairs, number: int) -> dict[str, Traine
     triplet = trained(
         settings,
         f"{sizes.pairs.network}-triplet",
-        train,
+        limited(train, sizes.pairs),
         (test.images, test.labels),
         training_settings(sizes.pairs, Candidate(found.chosen.alpha), settings.seed + number),
         network=sizes.pairs.network,
@@ -93,8 +93,9 @@ CLAIMS = (
         name="figure-14",
         title="credibility and accuracy with the triplet loss maximized, MNIST",
         run=run,
-        sizes=SIZES,
+        sizes=SIZES["mnist"],
         minutes={"quick": 4, "paper": 1500},
+        version=2,
         quick_cannot="more than a few networks, and an alpha chosen for the triplet loss itself",
         needs=("mnist@train", "mnist@test"),
     ),
