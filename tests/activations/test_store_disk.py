@@ -115,3 +115,15 @@ def test_nothing_is_committed_after_a_failed_sync(tmp_path, monkeypatch):
         writer.commit()
     writer.close()
     assert ActivationFile.open(path).rows == 256
+
+
+def test_a_file_that_the_disk_has_no_room_for_leaves_nothing(tmp_path, monkeypatch):
+    def full(fd, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    durable.write_atomic(tmp_path / "a.journal", b"before")
+    monkeypatch.setattr(durable, "write_all", full)
+    with pytest.raises(OSError, match="No space"):
+        durable.write_atomic(tmp_path / "a.journal", b"after")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.journal"]
+    assert (tmp_path / "a.journal").read_bytes() == b"before"
