@@ -1,9 +1,10 @@
-"""Arrays that lie in a file without a name, for what grows with the data.
+"""Arrays that lie in a file without a name, for what grows with the data; room on the disk.
 
 The system writes their pages out and takes them back as it needs memory; the space on the disk is
 given back when the array is gone, also where the process is killed.
 """
 
+import errno
 import os
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike
+
+# what file systems answer that cannot reserve space
+_NOT_OFFERED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 
 def scratch_array(shape: Sequence[int], dtype: "DTypeLike", folder: Path | None) -> "np.ndarray":
@@ -29,5 +33,30 @@ def scratch_array(shape: Sequence[int], dtype: "DTypeLike", folder: Path | None)
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(dir=folder) as file:
         # a full disk is an error now, and not a bus error when a page is written
-        os.posix_fallocate(file.fileno(), 0, size)
+        reserve(file.fileno(), size)
         return np.asarray(np.memmap(file, dtype, mode="w+", shape=tuple(shape)))
+
+
+def reserve(fd: int, size: int) -> None:
+    """Claim ``size`` bytes for a file now, so that a full disk shows before the work.
+
+    Raises:
+        OSError: ``ENOSPC`` when they are not free.
+    """
+    allocate = getattr(os, "posix_fallocate", None)
+    if allocate is not None:
+        try:
+            allocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+        else:
+            return
+    if free_bytes(os.fstatvfs(fd)) < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(fd, size)
+
+
+def free_bytes(volume: os.statvfs_result) -> int:
+    """What anybody may still fill of a file system."""
+    return volume.f_bavail * volume.f_frsize

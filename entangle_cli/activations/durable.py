@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from entangle_cli import scratch
 from entangle_cli.errors import StoppedEarly, StoreError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -20,8 +21,6 @@ _WRONG_PLACE = {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
-# what file systems answer that cannot reserve space
-_NOT_OFFERED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 # macOS has no fdatasync
 sync_data = getattr(os, "fdatasync", os.fsync)
@@ -104,30 +103,6 @@ def remove(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def reserve(fd: int, size: int) -> None:
-    """Claim ``size`` bytes for a file now, so that a full disk shows before the work.
-
-    Raises:
-        OSError: ``ENOSPC`` when they are not free.
-    """
-    allocate = getattr(os, "posix_fallocate", None)
-    if allocate is not None:
-        try:
-            allocate(fd, 0, size)
-        except OSError as error:
-            if error.errno not in _NOT_OFFERED:
-                raise
-        else:
-            return
-    if _free(os.fstatvfs(fd)) < size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.ftruncate(fd, size)
-
-
-def _free(volume: os.statvfs_result) -> int:
-    return volume.f_bavail * volume.f_frsize
-
-
 @contextmanager
 def writing(path: Path, needed: int) -> Iterator[None]:
     """Turn the operating system's refusals into ours.
@@ -163,7 +138,7 @@ def _refusal(path: Path, needed: int, error: OSError) -> StoppedEarly | StoreErr
 
 def _left(folder: Path) -> str:
     try:
-        return amount(_free(os.statvfs(folder)))
+        return amount(scratch.free_bytes(os.statvfs(folder)))
     except OSError:
         return "an unknown amount"
 

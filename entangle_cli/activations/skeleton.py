@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import h5py
 import numpy as np
 
-from entangle_cli.activations.durable import pread_chunks, pwrite_all, reserve
+from entangle_cli.activations.durable import pread_chunks, pwrite_all
 from entangle_cli.activations.journal import Header
 from entangle_cli.activations.schema import (
     FORMAT,
@@ -23,6 +23,7 @@ from entangle_cli.activations.schema import (
     digest,
 )
 from entangle_cli.errors import StoreError
+from entangle_cli.scratch import reserve
 
 _PAGE = 1 << 14
 # a start divisible by 64 suits every number type and vector instruction

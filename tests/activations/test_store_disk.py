@@ -6,6 +6,7 @@ import os
 import pytest
 from fakes import contents, fill, make_spec
 
+from entangle_cli import scratch
 from entangle_cli.activations import durable
 from entangle_cli.activations.file import ActivationFile
 from entangle_cli.activations.verify import verify
@@ -46,7 +47,7 @@ def test_a_full_disk_shows_before_the_first_row(tmp_path, monkeypatch):
 def test_without_fallocate_the_free_space_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate")
     assert run(tmp_path / "a.h5").complete
-    monkeypatch.setattr(durable, "_free", lambda volume: 1000)
+    monkeypatch.setattr(scratch, "free_bytes", lambda volume: 1000)
     with pytest.raises(StoppedEarly, match=r"needed, 1\.0 kB free"):
         run(tmp_path / "b.h5")
 
