@@ -8,6 +8,7 @@ interpreter and of the libraries; nothing can be written, created, removed or ex
 import ctypes
 import os
 import resource
+import stat
 import struct
 import sys
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 # system calls, of one number on all machines that Linux was ported to since 2011
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _PATH_BENEATH, _NO_NEW_PRIVILEGES = 1, 1, 38
-_READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
+_WRITE_FILE, _READ_FILE, _READ_FOLDER, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
 # rights over files by the version that introduced them: 1, 2 (move), 3 (truncate), 5 (ioctl)
 _RIGHTS = ((5, (1 << 16) - 1), (3, (1 << 15) - 1), (2, (1 << 14) - 1), (1, (1 << 13) - 1))
 _TCP, _SCOPED = 0b11, 0b11
@@ -23,8 +24,10 @@ _TCP, _SCOPED = 0b11, 0b11
 _READABLE = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
     "/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/proc/meminfo", "/proc/self",
-    "/sys/devices/system", "/dev/null", "/dev/urandom",
+    "/sys/devices/system", "/dev/urandom",
 )  # fmt: skip
+# what is written to it is nowhere; libraries that torch imports open it for writing (dill)
+_SINK = "/dev/null"
 
 
 def landlock_version() -> int:
@@ -54,7 +57,7 @@ def confine(readable: Iterable[str], memory: int) -> int:
     version = landlock_version()
     if version:
         own = (sys.prefix, sys.base_prefix, sys.exec_prefix)
-        _restrict(version, [*_READABLE, *own, *readable])
+        _restrict(version, [_SINK, *_READABLE, *own, *readable])
     return version
 
 
@@ -82,6 +85,8 @@ def _restrict(version: int, readable: Iterable[str]) -> None:
         except OSError:
             continue
         allowed = _READ_FILE | (_READ_FOLDER if os.path.isdir(path) else 0)
+        if path == _SINK and stat.S_ISCHR(os.stat(place).st_mode):
+            allowed |= rights & (_WRITE_FILE | _TRUNCATE)
         rule = struct.pack("=Qi", allowed, place)
         _checked(_system_call(_ADD_RULE, rules, _PATH_BENEATH, rule, 0))
         os.close(place)
