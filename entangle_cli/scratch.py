@@ -4,6 +4,8 @@ The system writes their pages out and takes them back as it needs memory; the sp
 given back when the array is gone, also where the process is killed.
 """
 
+import contextlib
+import ctypes
 import errno
 import os
 import tempfile
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # what file systems answer that cannot reserve space
 _NOT_OFFERED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+# fewer bytes than these do not show beside the programs that work on them
+_SPILLED = 1 << 18
 
 
 def scratch_array(shape: Sequence[int], dtype: "DTypeLike", folder: Path | None) -> "np.ndarray":
@@ -35,6 +39,29 @@ def scratch_array(shape: Sequence[int], dtype: "DTypeLike", folder: Path | None)
         # a full disk is an error now, and not a bus error when a page is written
         reserve(file.fileno(), size)
         return np.asarray(np.memmap(file, dtype, mode="w+", shape=tuple(shape)))
+
+
+def spilled_array(shape: Sequence[int], dtype: "DTypeLike") -> "np.ndarray":
+    """Zeros, where they are many in an unlinked file in the system's folder for such files.
+
+    For a few bytes a sample, kept to the end of a run. A full folder leaves them in memory.
+    """
+    import numpy as np
+
+    dtype = np.dtype(dtype)
+    if dtype.itemsize * int(np.prod(shape, dtype=np.int64)) >= _SPILLED:
+        with contextlib.suppress(OSError):
+            return scratch_array(shape, dtype, Path(tempfile.gettempdir()))
+    return np.zeros(shape, dtype)
+
+
+def give_back() -> None:
+    """Return freed memory to the system, between the steps of a run, where the C library can.
+
+    It keeps what lies between two pieces in use, and steps that follow each other would add up.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def reserve(fd: int, size: int) -> None:

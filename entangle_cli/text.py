@@ -1,7 +1,9 @@
 """Text from strangers made safe to show: names of files, layers and classes are not trusted."""
 
+import json
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 
 def plain(text: str) -> str:
@@ -69,3 +71,15 @@ def suggestion(given: str, known: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """As ``json.loads``; what is nested too deeply is no JSON either.
+
+    Raises:
+        ValueError: no JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

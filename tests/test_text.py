@@ -1,6 +1,6 @@
 import pytest
 
-from entangle_cli.text import csv_cell, plain, suggestion
+from entangle_cli.text import csv_cell, parse_json, plain, suggestion
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,10 @@ def test_numbers_stay_numbers_in_csv():
 def test_a_near_miss_gets_a_suggestion_and_nonsense_does_not():
     assert suggestion("holdot", ["train", "holdout"]) == " (did you mean 'holdout'?)"
     assert suggestion("xyz", ["train", "holdout"]) == ""
+
+
+def test_json_that_is_nested_too_deeply_is_no_json():
+    assert parse_json('{"a": [1]}') == {"a": [1]}
+    for text in ("[" * 100_000, b'{"a":' * 50_000, "{", "1" * 5000):
+        with pytest.raises(ValueError, match=r"nested|Expecting|Exceeds"):
+            parse_json(text)

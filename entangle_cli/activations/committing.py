@@ -54,6 +54,7 @@ class Committer:
 
         def release() -> None:
             try:
+                self.ring.close()
                 self._journal.close()
                 os.close(self._fd)
             finally:

@@ -20,6 +20,7 @@ from entangle_cli.activations.writer import ActivationWriter
 from entangle_cli.errors import ModelError, StoppedEarly, UsageError
 from entangle_cli.models import Model
 from entangle_cli.progress import Progress, silent
+from entangle_cli.scratch import give_back
 
 # what one batch's inputs and tapped values may take together, as the network gives them
 BATCH_BYTES = 64_000_000
@@ -152,6 +153,7 @@ class Filling:
                 self.run(progress, stop)
             finally:
                 progress.finish()
+                give_back()
             return writer.finish()
 
     def run(self, progress: Progress, stop: Callable[[], bool]) -> None:

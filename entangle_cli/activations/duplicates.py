@@ -5,6 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from entangle_cli.scratch import spilled_array
+
+_BLOCK = 1 << 16
+
 
 class Duplicates:
     """A 64-bit key per sample; samples of equal bytes have equal ones.
@@ -14,7 +18,7 @@ class Duplicates:
     """
 
     def __init__(self, rows: int) -> None:
-        self._keys = np.zeros(rows, np.int64)
+        self._keys = spilled_array((rows,), np.int64)
         self._seen = np.zeros(rows, bool)
         # SipHash, the fastest one here that sees every bit; its key is this process's own
         self._key: Callable[[bytes], int] = hash
@@ -54,7 +58,13 @@ class Duplicates:
     @property
     def count(self) -> int:
         """How many of them are exact copies of another one, beyond the first of each kind."""
-        return self.read - len(np.unique(self._keys[self._seen]))
+        if self.read == 0:
+            return 0
+        ordered = spilled_array((self.read,), np.int64)
+        np.compress(self._seen, self._keys, out=ordered)
+        ordered.sort()
+        blocks = range(0, len(ordered) - 1, _BLOCK)
+        return sum(_repeats(ordered[start : start + _BLOCK + 1]) for start in blocks)
 
     def note(self, name: str) -> str | None:
         """What to say of the data set ``name``; None where no sample comes twice."""
@@ -72,6 +82,10 @@ def duplicates_note(name: str, count: int, read: int, *, part: bool = False) -> 
         f"{name}: {count} of {read} samples{' read now' if part else ''} are exact duplicates of "
         "another one; they are kept, and are each other's nearest neighbors"
     )
+
+
+def _repeats(ordered: np.ndarray) -> int:
+    return int((ordered[1:] == ordered[:-1]).sum())
 
 
 def _portable_key(data: bytes) -> int:

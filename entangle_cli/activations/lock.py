@@ -14,6 +14,7 @@ from pathlib import Path
 
 from entangle_cli.activations.schema import lock_path
 from entangle_cli.errors import StoreError
+from entangle_cli.text import parse_json
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ATTEMPTS = 16
@@ -113,7 +114,7 @@ def _held(holder: dict | None, alone: bool | None) -> bool:
 
 def _holder(fd: int) -> dict | None:
     try:
-        value = json.loads(os.pread(fd, 4096, 0))
+        value = parse_json(os.pread(fd, 4096, 0))
         return {"pid": int(value["pid"]), "host": str(value["host"]), "boot": str(value["boot"])}
     except (ValueError, KeyError, TypeError):
         return None

@@ -74,9 +74,10 @@ class Ring:
             self._changed.notify()
 
     def close(self) -> None:
-        """Let nobody wait any longer."""
+        """Let nobody wait any longer, and the memory go when its last piece is done with."""
         with self._changed:
             self._closed = True
+            self._memory = self._memory[:0].copy()
             self._changed.notify_all()
 
 

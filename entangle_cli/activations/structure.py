@@ -4,7 +4,6 @@ Only hard links are followed, and only contiguous data sets inside the file are 
 from a stranger can neither show other files of this machine nor load code to unpack itself.
 """
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 
 from entangle_cli.activations.schema import DTYPES, FORMAT, FORMAT_VERSION, StoredLayer
 from entangle_cli.errors import StoreError
+from entangle_cli.text import parse_json
 
 # what h5py raises for a file that is not what it seems
 _UNREADABLE = (
@@ -107,7 +107,7 @@ def _reading(path: Path) -> Iterator[h5py.File]:
 
 def _structure(file: h5py.File, rows: int, size: int) -> Structure:
     samples = _member(file, "samples", h5py.Group)
-    class_names = json.loads(samples.attrs["class_names"])
+    class_names = parse_json(samples.attrs["class_names"])
     groups = _member(file, "layers", h5py.Group)
     layers, places = [], []
     for name in sorted(groups, key=lambda name: int(name.partition("_")[0])):
@@ -155,7 +155,7 @@ def _layer(group: h5py.Group, place: Place) -> StoredLayer:
 
 
 def _mapping(file: h5py.File, name: str) -> dict[str, Any]:
-    value = json.loads(file.attrs[name])
+    value = parse_json(file.attrs[name])
     if not isinstance(value, dict):
         raise TypeError(f"{name} is not a JSON object")
     return value

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from entangle_cli.commands import options
+from entangle_cli.text import parse_json
 
 if TYPE_CHECKING:
     from entangle_cli.results import Result, Row
@@ -71,10 +72,9 @@ def _run_folder(path: Path) -> "Result":
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    import json
 
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         return {}
     return content if isinstance(content, dict) else {}

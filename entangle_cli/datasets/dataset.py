@@ -90,7 +90,7 @@ class Dataset:
             self,
             read=lambda wanted: read(rows[wanted]),
             labels=None if self.labels is None else self.labels[rows],
-            ids=[self.ids[row] for row in rows],
+            ids=TakenIds(self.ids, rows),
             fingerprint=combined("rows", self.fingerprint, rows.astype("<i8").tobytes()),
             origin=None,
         )
@@ -119,3 +119,19 @@ class RowIds(Sequence[str]):
         if not 0 <= row < self.n:
             raise IndexError(index)
         return f"{self.prefix}/{row}"
+
+
+class TakenIds(Sequence[str]):
+    """The ids of some rows of a data set, looked up when asked for."""
+
+    def __init__(self, ids: Sequence[str], rows: np.ndarray) -> None:
+        self.ids = ids
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int | slice) -> "str | list[str]":
+        if isinstance(index, slice):
+            return [self.ids[row] for row in self.rows[index]]
+        return self.ids[self.rows[index]]

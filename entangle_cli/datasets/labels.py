@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from entangle_cli.errors import DataError
+from entangle_cli.scratch import spilled_array
 
 _NUMBER = re.compile(r"(\d+)")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -83,7 +84,9 @@ def _integers(values: np.ndarray, where: object) -> np.ndarray:
     if values.dtype.kind in "if":
         _first(values < 0, values, where, "negative")
     _first(values > np.iinfo(np.int64).max, values, where, "too large")
-    return values.astype(np.int64)
+    labels = spilled_array(values.shape, np.int64)
+    labels[...] = values
+    return labels
 
 
 def _first(bad: np.ndarray, values: np.ndarray, where: object, what: str) -> None:

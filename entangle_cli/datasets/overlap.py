@@ -5,16 +5,23 @@ import hashlib
 import numpy as np
 
 from entangle_cli.datasets.dataset import Dataset
+from entangle_cli.scratch import spilled_array
 
 _ROWS_AT_A_TIME = 1024
+_COMPARED = 1 << 16
+_DIGEST_BYTES = 16
 
 
-def sample_digests(dataset: Dataset) -> list[bytes]:
-    """One digest per sample, over its type, shape and values; equal samples have equal ones."""
-    digests = []
+def sample_digests(dataset: Dataset) -> np.ndarray:
+    """One digest ``S16`` per sample, over its type, shape and values; sorted, ``(n,)``.
+
+    Equal samples have equal ones.
+    """
+    digests = spilled_array((len(dataset),), f"S{_DIGEST_BYTES}")
     for start in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = np.arange(start, min(start + _ROWS_AT_A_TIME, len(dataset)))
-        digests += _digests(dataset, rows)
+        digests[rows] = _digests(dataset, rows)
+    digests.sort()
     return digests
 
 
@@ -22,14 +29,19 @@ class Overlap:
     """Counts what data sets share; every set is read once, however often it is asked about."""
 
     def __init__(self) -> None:
-        self._digests: dict[str, list[bytes]] = {}
+        self._digests: dict[str, np.ndarray] = {}
 
     def shared(self, one: Dataset, other: Dataset) -> int:
         """How many samples of ``one`` are also in ``other``."""
-        known = set(self._of(other))
-        return sum(digest in known for digest in self._of(one))
+        asked, known = self._of(one), self._of(other)
+        count = 0
+        for start in range(0, len(asked), _COMPARED):
+            part = asked[start : start + _COMPARED]
+            places = np.searchsorted(known, part).clip(max=len(known) - 1)
+            count += int((known[places] == part).sum())
+        return count
 
-    def _of(self, dataset: Dataset) -> list[bytes]:
+    def _of(self, dataset: Dataset) -> np.ndarray:
         if dataset.fingerprint not in self._digests:
             self._digests[dataset.fingerprint] = sample_digests(dataset)
         return self._digests[dataset.fingerprint]
@@ -48,7 +60,7 @@ def _digests(dataset: Dataset, rows: np.ndarray) -> list[bytes]:
 
 
 def _digest(parts: list[np.ndarray]) -> bytes:
-    hashed = hashlib.blake2b(digest_size=16)
+    hashed = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for part in parts:
         part = np.asarray(part)
         hashed.update(f"{part.dtype.str}{part.shape}".encode())

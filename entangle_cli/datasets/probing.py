@@ -1,8 +1,9 @@
 """How images should be fed to a model: as somebody says, else as its accuracy shows.
 
 The order: command line, ``[preprocess]`` of entangle.toml, ``<model>.preprocess.json``, what is
-embedded in the model, timm's or Hugging Face's configuration beside it, and at last probing: every
-usual convention is tried on labelled samples, and the one with the best accuracy is taken.
+embedded in the model, timm's or Hugging Face's configuration beside it, what was probed before, and
+at last probing: every usual convention is tried on labelled samples, and the one with the best
+accuracy is taken.
 
 Probing goes in rounds: all candidates on 256 samples, the best few on 1,000, and where two are
 still too close to call, both on 4,000. A tie goes to the simpler convention (`presets` has the
@@ -42,13 +43,25 @@ class Given(TypedDict, total=False):
 
     ``explicit`` is a preset's name, a JSON file's path, a table of settings or a finished
     `Preprocessing`; ``project`` a table; ``embedded`` the text found in the model, or all its
-    texts by name. Files are looked for beside ``model_path``.
+    texts by name. Files are looked for beside ``model_path``. ``probed`` is what was found on
+    another data set.
     """
 
     explicit: "str | Mapping[str, Any] | Preprocessing | None"
     project: "Mapping[str, Any] | None"
     embedded: "str | Mapping[str, str] | None"
     model_path: "Path | None"
+    probed: "Probed | None"
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The convention that won on a data set, and its settings as a JSON object."""
+
+    name: str
+    settings: Mapping[str, Any]
+    data: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -57,13 +70,14 @@ class Resolved:
 
     ``preprocessing`` is None for data sets of arrays, which pass untouched.
     ``accuracy_on_sample`` is the model's on the labelled samples tried, None where nothing could
-    be tried; ``notes`` says what a person should know.
+    be tried; ``notes`` says what a person should know; ``probed`` is what a contest has found.
     """
 
     preprocessing: Preprocessing | None
     source: str
     accuracy_on_sample: float | None = None
     notes: tuple[str, ...] = ()
+    probed: Probed | None = None
 
 
 def resolve_preprocessing(
@@ -88,9 +102,14 @@ def resolve_preprocessing(
     if dataset.kind == "arrays":
         notes = ("arrays pass untouched: the preprocessing is not used",) if found else ()
         return Resolved(None, "arrays pass untouched", notes=notes)
+    known = given.get("probed") if found is None else None
     if isinstance(found, Preprocessing):
         candidates = [checked(Candidate("given", found), shape)]
         source = "command line"
+    elif known is not None:
+        settings = Preprocessing.from_json(known.settings)
+        candidates = [checked(Candidate(known.name, settings), shape)]
+        source = f"probed on {known.data}: {known.name}"
     else:
         sizes = ImageSizes.of(dataset.images(_spread(len(dataset), _SIZE_SAMPLE)))
         fields = {} if found is None else found.fields
@@ -121,7 +140,13 @@ def _chosen(
         f"{how}: {best.candidate.name}",
         best.accuracy,
         (*_far_mean(best.candidate.preprocessing), outcome.summary),
+        _probed(best.candidate, dataset) if source == "probed" else None,
     )
+
+
+def _probed(winner: Candidate, dataset: Dataset) -> Probed:
+    settings = winner.preprocessing.to_json()
+    return Probed(winner.name, settings, dataset.name, dataset.fingerprint)
 
 
 def _unverified(candidates: list[Candidate], source: str, reason: str) -> Resolved:

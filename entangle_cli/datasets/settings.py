@@ -8,7 +8,6 @@ Keys are timm's, with ``color``, ``scale``, ``layout``, ``shape`` and ``dtype`` 
 ``preset`` stands for the values of a preset, which other keys override.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -141,7 +140,7 @@ def _one_of(value: str, known: tuple[str, ...], where: str) -> str:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if type(value) not in (int, float) or value != value:
         raise DataError(f"{where} is {value!r}; give a number")
     if value and not 1 / _LARGEST <= abs(value) <= _LARGEST:
         raise DataError(f"{where} is {value!r}; give 0, or a number from 1e-12 to 1e12 in size")

@@ -62,7 +62,7 @@ class Engine(Protocol):
         """
 
     def describe(self) -> dict[str, Any]:
-        """Where units run, for messages: the engine's name, its workers and nodes."""
+        """Where units run: the engine's name, its workers, the processors of each, and nodes."""
 
     def close(self) -> None:
         """End the workers."""

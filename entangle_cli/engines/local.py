@@ -25,7 +25,7 @@ class LocalEngine:
 
     def describe(self) -> dict[str, Any]:
         """One worker, here."""
-        return {"engine": "local", "workers": 1, "nodes": 1}
+        return {"engine": "local", "workers": 1, "cpus": 1, "nodes": 1}
 
     def close(self) -> None:
         """Nothing to end."""

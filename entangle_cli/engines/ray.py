@@ -116,9 +116,10 @@ class RayEngine:
                 self._replace(slot)
 
     def describe(self) -> dict[str, Any]:
-        """The workers, and the nodes that are alive."""
+        """The workers, the threads of each, and the nodes that are alive."""
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
-        return {"engine": "ray", "workers": self.workers, "nodes": len(nodes)}
+        cpus = self._options.cpus
+        return {"engine": "ray", "workers": self.workers, "cpus": cpus, "nodes": len(nodes)}
 
     def close(self) -> None:
         """End the workers and leave the cluster; stdout is what it was."""

@@ -12,7 +12,7 @@ Underneath, for the loss: ``points`` and ``survey`` (checks, centering, class or
 (the median distance), ``pairs`` (distances of a class-ordered set in tiles), ``nearest`` (the
 nearest same-class and other-class distance of every point), ``sums`` (weighted sums over all
 pairs), ``stored`` and ``streamed`` (the loss over temperature, with all distances kept or computed
-anew), ``glance`` (what one pass tells of both), ``losses`` (from sums to the loss), ``workers``
-(tiles on several threads, in a fixed order), ``limits`` (temperature to 0 and to infinity),
-``scan`` (basins and the way down), ``minimum``.
+anew), ``glance`` (what one pass tells of both), ``losses`` (from sums to the loss), ``visits``
+and ``workers`` (tiles in groups, by several threads or elsewhere, in a fixed order), ``limits``
+(temperature to 0 and to infinity), ``scan`` (basins and the way down), ``minimum``.
 """

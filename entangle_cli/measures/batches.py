@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from entangle_cli.errors import MeasureError
-from entangle_cli.measures.points import as_labels, as_source
+from entangle_cli.measures.given import as_labels, as_source
 from entangle_cli.measures.snnl import Precision
 from entangle_cli.measures.temperature import Boundary, Entanglement, entanglement
 

@@ -11,6 +11,7 @@ many there are at any temperature below. It narrows the range that can hold the 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from entangle_cli.measures.losses import SAME, RowSums
 from entangle_cli.measures.nearest import Nearest, from_minima, lower_minima
-from entangle_cli.measures.pairs import KeptTiles, Tile, triangle_rows
+from entangle_cli.measures.pairs import KeptTiles, Tile
 from entangle_cli.measures.points import PreparedPoints
 from entangle_cli.measures.sums import TRUSTED, Room, Weighting
-from entangle_cli.measures.workers import in_order
+from entangle_cli.measures.visits import Elsewhere, visited
 
 # What rounding can take off the logarithm of a number of points
 SLACK = 0.01
@@ -39,35 +40,50 @@ class Glance:
     crowd: Tensor
 
 
+@dataclass(frozen=True)
+class Look:
+    """The visit that finds nearest distances and sums of weights together, ``(2, 2, rest)``."""
+
+    temperature: float
+    dtype: torch.dtype
+
+    def state(self, points: PreparedPoints, kept: KeptTiles | None) -> Callable[[], Room]:
+        """Room of one thread."""
+        return lambda: Room(points, self.dtype, kept)
+
+    def work(self, points: PreparedPoints) -> Callable[[Room, list[Tile]], Tensor]:
+        """Minima and sums of a group."""
+        weighting = Weighting.at(points, [self.temperature], [0.0], dtype=self.dtype, orders=1)
+
+        def look(room: Room, tiles: list[Tile]) -> Tensor:
+            rest = points.count - tiles[0].rows.start
+            sums = torch.zeros(1, 2, 1, rest, dtype=torch.float64, device=points.device)
+            minima = torch.full_like(sums[0, :, 0], torch.inf)
+            for tile in tiles:
+                d = room.distances(tile.rows, tile.columns)
+                lower_minima(points, minima, tile, d)
+                weighting.add_tile(sums, room, tile, d)
+            return torch.stack([minima, sums[0, :, 0]])
+
+        return look
+
+
 def glance(
     points: PreparedPoints,
     anchors: Tensor,
-    temperature: float,
-    dtype: torch.dtype,
-    kept: KeptTiles | None,
+    visit: Look,
+    *,
+    kept: KeptTiles | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[Nearest, Glance]:
     """Nearest points as by ``find_nearest``, and what there is to see at a temperature."""
-    weighting = Weighting.at(points, [temperature], [0.0], dtype=dtype, orders=1)
-
-    def look(room: Room, tiles: list[Tile]) -> Tensor:
-        rest = points.count - tiles[0].rows.start
-        sums = torch.zeros(1, 2, 1, rest, dtype=torch.float64, device=points.device)
-        minima = torch.full_like(sums[0, :, 0], torch.inf)
-        for tile in tiles:
-            d = room.distances(tile.rows, tile.columns)
-            lower_minima(points, minima, tile, d)
-            weighting.add_tile(sums, room, tile, d)
-        return torch.stack([minima, sums[0, :, 0]])
-
-    sums = torch.zeros(2, points.count, dtype=torch.float64, device=points.device)
-    minima = torch.full_like(sums, torch.inf)
-    blocks = triangle_rows(points)
-    for found in in_order(lambda: Room(points, dtype, kept), look, blocks, points.device):
+    sums, minima = points.vectors(2), points.vectors(2, fill=torch.inf)
+    for found in visited(points, visit, kept=kept, elsewhere=elsewhere):
         first = points.count - found.shape[-1]
         minima[:, first:] = torch.minimum(minima[:, first:], found[0])
         sums[:, first:] += found[1]
-    nearest = from_minima(points, minima[0], minima[1], dtype)
-    return nearest, _seen(points, anchors, temperature, nearest, sums, TRUSTED[dtype])
+    nearest = from_minima(points, minima[0], minima[1], visit.dtype)
+    return nearest, _seen(points, anchors, visit.temperature, nearest, sums, TRUSTED[visit.dtype])
 
 
 def _seen(

@@ -6,6 +6,7 @@ cannot change the answer; the other rows are visited again in float64, and where
 two distances equal to ten digits, by direct differences.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +19,9 @@ from entangle_cli.measures.pairs import (
     exact_distances,
     numbers,
     strips,
-    triangle_rows,
 )
 from entangle_cli.measures.points import PreparedPoints
-from entangle_cli.measures.workers import in_order
+from entangle_cli.measures.visits import Elsewhere, visited
 
 # Two float64 distances that agree to this are compared again by direct differences
 NEAR_TIE = 1e-9
@@ -61,18 +61,31 @@ class Nearest:
         return float(self.correct.double().mean())
 
 
+@dataclass(frozen=True)
+class Minima:
+    """The visit that finds the nearest distances, ``(2, rest)``."""
+
+    dtype: torch.dtype
+
+    def state(self, points: PreparedPoints, kept: KeptTiles | None) -> Callable[[], TileDistances]:
+        """Distances of one thread."""
+        return lambda: TileDistances(points, self.dtype, kept)
+
+    def work(self, points: PreparedPoints) -> Callable[[TileDistances, list[Tile]], Tensor]:
+        """Minima of a group."""
+        return lambda distances, tiles: _block_minima(points, distances, tiles)
+
+
 def find_nearest(
-    points: PreparedPoints, dtype: torch.dtype, kept: KeptTiles | None = None
+    points: PreparedPoints,
+    dtype: torch.dtype,
+    kept: KeptTiles | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Nearest:
     """One pass over all pairs, and a second look at the rows where rounding could decide."""
-    n, device = points.count, points.device
-    minima = torch.full((2, n), torch.inf, dtype=torch.float64, device=device)
-
-    def lowest(distances: TileDistances, tiles: list[Tile]) -> Tensor:
-        return _block_minima(points, distances, tiles)
-
-    blocks = triangle_rows(points)
-    for found in in_order(lambda: TileDistances(points, dtype, kept), lowest, blocks, device):
+    n = points.count
+    minima = points.vectors(2, fill=torch.inf)
+    for found in visited(points, Minima(dtype), kept=kept, elsewhere=elsewhere):
         part = minima[:, n - found.shape[1] :]
         torch.minimum(part, found, out=part)
     return from_minima(points, minima[0], minima[1], dtype)
@@ -109,21 +122,22 @@ def _lower(minima: Tensor, rows: slice | Tensor, found: Tensor) -> None:
 
 
 def from_minima(points: PreparedPoints, same: Tensor, other: Tensor, dtype: torch.dtype) -> Nearest:
-    """The exact record from minima that carry the rounding of ``dtype``."""
+    """The exact record from minima that carry the rounding of ``dtype``; it takes them over."""
     single = dtype == torch.float32
-    none = torch.zeros(len(same), dtype=torch.int64, device=same.device)
+    none = torch.zeros(len(same), dtype=torch.int32, device=same.device)
+    correct = same < other
     nearest = Nearest(
-        same=same.clamp(min=0),
-        other=other.clamp(min=0),
-        error=torch.zeros_like(same),
+        same=same.clamp_(min=0),
+        other=other.clamp_(min=0),
+        error=points.vectors(),
         tied_same=none,
         tied_other=none.clone(),
-        correct=same < other,
+        correct=correct,
     )
     if single:
         closest = torch.minimum(nearest.same, nearest.other)
         # the other point of a near pair has |y|^2 <= 2 |x|^2 + 2 d
-        nearest.error = SINGLE_ERROR * (6 * points.norms(dtype) + 4 * closest)
+        torch.mul(6 * points.norms(dtype) + 4 * closest, SINGLE_ERROR, out=nearest.error)
         doubtful = ~((nearest.same - nearest.other).abs() > 2 * nearest.error)
         sharpen(points, nearest, torch.nonzero(doubtful)[:, 0])
     else:
@@ -199,5 +213,6 @@ def _settle(points: PreparedPoints, nearest: Nearest, rows: Tensor, pairs: list[
         target = nearest.same if side == 0 else nearest.other
         target[rows] = torch.where(counts[side] > 0, closest, minima)
     both = (counts > 0).all(0)
-    nearest.tied_same[rows], nearest.tied_other[rows] = counts[0] * both, counts[1] * both
+    for tied, count in zip((nearest.tied_same, nearest.tied_other), counts, strict=True):
+        tied[rows] = (count * both).int()
     nearest.correct[rows] = first % 2 == 0

@@ -20,7 +20,6 @@ from entangle_cli.scratch import scratch_array
 
 # Tile sides: two or three tiles stay in the second-level cache
 HEIGHT, WIDTH = 512, 1024
-# Distances by the first row and the first column of their tile
 # Converted coordinates of one tile side, at most
 SIDE_BYTES = 1 << 25
 
@@ -89,8 +88,11 @@ def triangle_rows(points: PreparedPoints) -> Iterator[list[Tile]]:
 
 
 def strips(points: PreparedPoints, rows: Tensor) -> Iterator[Strip]:
-    """Chosen rows (ascending) against all columns; strips of the same rows follow each other."""
-    height, width = _sides(points.dimension)
+    """Chosen rows (ascending) against all columns; strips of the same rows follow each other.
+
+    They are for float64, whose tiles are larger: half as high and half as wide as a triangle's.
+    """
+    height, width = (side // 2 for side in _sides(points.dimension))
     for part in _ranges(0, len(rows), height):
         chosen = rows[part]
         cuts = np.searchsorted(chosen.cpu().numpy(), points.bounds).tolist()

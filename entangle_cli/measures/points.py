@@ -22,12 +22,15 @@ import torch
 from torch import Tensor
 
 from entangle_cli.errors import MeasureError
+from entangle_cli.measures.given import as_labels, as_source
 from entangle_cli.measures.survey import as_float64, blocks, first_copies, survey
 from entangle_cli.neighbors.distances import squared_norms, unit_vectors
 from entangle_cli.scratch import scratch_array
 
 # A centered float64 copy is kept where it is small; otherwise rows are converted again when needed
 KEEP_BYTES = 1 << 26
+# Fewer numbers per point than this do not show beside the blocks that are worked on
+_MANY = 1 << 14
 _SMALLEST, _LARGEST = 1e-150, 1e150
 
 
@@ -84,11 +87,22 @@ class PreparedPoints:
         widths = np.diff(self.bounds)
         return torch.from_numpy(np.repeat(widths, widths).astype(np.float64)).to(self.device)
 
+    def vectors(self, *shape: int, fill: float = 0.0) -> Tensor:
+        """Numbers for every point, ``(*shape, n)`` float64, all ``fill`` to begin with.
+
+        Of many points they lie in an unlinked file where there is a folder for such.
+        """
+        large = self.count >= _MANY and self.device.type == "cpu"
+        room = scratch_array((*shape, self.count), np.float64, self.scratch if large else None)
+        return torch.from_numpy(room).to(self.device).fill_(fill)
+
     def norms(self, dtype: torch.dtype) -> Tensor:
         """``|x|^2`` of the rows *as rounded to* ``dtype``, and ``extra``, in float64, ``(n,)``."""
         if dtype not in self._norms:
-            parts = [squared_norms(self.rows(part, dtype)) for part in self._parts()]
-            self._norms[dtype] = torch.cat(parts) + self.extra
+            norms = self.vectors().copy_(self.extra)
+            for part in self._parts():
+                norms[part] += squared_norms(self.rows(part, dtype))
+            self._norms[dtype] = norms
         return self._norms[dtype]
 
     def mean_norm(self) -> float:
@@ -206,39 +220,3 @@ def _working_copy(
         return torch.empty(shape, dtype=dtype, device=device)
     numpy_type = np.float32 if dtype == torch.float32 else np.float64
     return torch.from_numpy(scratch_array(shape, numpy_type, scratch))
-
-
-def as_source(points: np.ndarray | Tensor) -> np.ndarray:
-    """Points as an array ``(n, d)`` of real numbers, d >= 1; a memory-mapped array stays one.
-
-    Raises:
-        MeasureError: another shape or another kind of value.
-    """
-    if isinstance(points, Tensor):
-        points = points.detach().cpu()
-        points = (points.float() if points.dtype == torch.bfloat16 else points).numpy()
-    points = points if isinstance(points, np.ndarray) else np.asarray(points)
-    if points.ndim != 2 or points.dtype.kind not in "fiub":
-        raise MeasureError(
-            f"points of shape {points.shape} and type {points.dtype}; "
-            "give real numbers as rows (n, d)"
-        )
-    if points.shape[1] == 0:
-        raise MeasureError(
-            f"points of shape {points.shape} have no entries; give (n, d) with d >= 1"
-        )
-    return points
-
-
-def as_labels(labels: np.ndarray | Tensor) -> np.ndarray:
-    """Labels as an array ``(n,)``: numbers, strings or booleans.
-
-    Raises:
-        MeasureError: another shape, or a label that is not finite.
-    """
-    labels = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if labels.ndim != 1:
-        raise MeasureError(f"labels of shape {labels.shape}; give one label per point, (n,)")
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise MeasureError("labels hold a value that is not finite; give one class per point")
-    return labels

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from entangle_cli.measures.temperature import Entanglement
+    from entangle_cli.measures.visits import Elsewhere
 
 _BATCHES = re.compile(r"batches:(\d+)x(\d+)")
 _MEDIAN = re.compile(r"(\d*\.?\d+(?:[eE][-+]?\d+)?)x?median|median")
@@ -87,11 +88,12 @@ def measure(
     *,
     device: str = "cpu",
     scratch: Path | None = None,
+    elsewhere: "Elsewhere | None" = None,
 ) -> "Entanglement":
     """The entanglement of points (n, d) with labels (n,) under a protocol.
 
     ``scratch`` is a folder for temporary memory-mapped files, which keeps memory bounded
-    whatever n x d is.
+    whatever n x d is. ``elsewhere``: who visits the pairs of a large set, None: this process.
 
     Raises:
         MeasureError: the measure is not defined for these points and labels.
@@ -105,7 +107,13 @@ def measure(
     }
     if protocol.batch_size is None:
         return entanglement(
-            points, labels, metric=protocol.metric, device=device, scratch=scratch, **temperature
+            points,
+            labels,
+            metric=protocol.metric,
+            device=device,
+            scratch=scratch,
+            elsewhere=elsewhere,
+            **temperature,
         )
     return batch_entanglement(
         points,

@@ -22,6 +22,7 @@ from entangle_cli.measures.limits import anchor_rows
 from entangle_cli.measures.points import PreparedPoints, prepare
 from entangle_cli.measures.stored import MOST_POINTS, StoredCurve
 from entangle_cli.measures.streamed import Precision, StreamedCurve
+from entangle_cli.measures.visits import Elsewhere
 
 # Internal temperatures below this leave the range of float64
 LOWEST_TEMPERATURE = 1e-150
@@ -61,17 +62,23 @@ def soft_nearest_neighbor_loss(  # noqa: PLR0913 - the options of one measure
 
 
 def curve_of(
-    points: PreparedPoints, anchors: Tensor, precision: Precision, *, keep: bool = False
+    points: PreparedPoints,
+    anchors: Tensor,
+    precision: Precision,
+    *,
+    keep: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> StoredCurve | StreamedCurve:
     """The loss over temperature, in the way that fits the number of points.
 
     ``keep`` what takes up to 256 MiB of memory, for more than one pass over all pairs.
+    ``elsewhere``: see ``visits``; only of streamed curves.
     """
     if precision not in ("auto", "float64", "float32"):
         raise MeasureError(f"precision {precision!r} is unknown; use auto, float64 or float32")
     if points.count <= MOST_POINTS:
         return StoredCurve(points, anchors)
-    return StreamedCurve(points, anchors, precision, keep=keep)
+    return StreamedCurve(points, anchors, precision, keep=keep, elsewhere=elsewhere)
 
 
 def require_anchors(points: PreparedPoints) -> Tensor:

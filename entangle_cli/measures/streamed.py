@@ -10,13 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from entangle_cli.measures.glance import Glance, glance
+from entangle_cli.measures.glance import Glance, Look, glance
 from entangle_cli.measures.losses import OTHER, ROUNDING, SAME, CurvePoint, RowSums
 from entangle_cli.measures.nearest import Nearest, find_nearest, sharpen
 from entangle_cli.measures.pairs import KeptTiles
 from entangle_cli.measures.points import PreparedPoints
 from entangle_cli.measures.scan import RIPPLE
-from entangle_cli.measures.sums import HEADROOM, TRUSTED, strip_sums, triangle_sums
+from entangle_cli.measures.sums import HEADROOM, TRUSTED, WeightedSums, strip_sums, triangle_sums
+from entangle_cli.measures.visits import Elsewhere
 
 Precision = Literal["auto", "float64", "float32"]
 
@@ -40,12 +41,20 @@ class StreamedCurve:
     """Loss and derivatives at given temperatures from passes over all pairs.
 
     With ``keep`` float32 distances are kept after the first pass where that takes little memory.
+    ``elsewhere``: see ``visits``.
     """
 
     def __init__(
-        self, points: PreparedPoints, anchors: Tensor, precision: Precision, *, keep: bool = False
+        self,
+        points: PreparedPoints,
+        anchors: Tensor,
+        precision: Precision,
+        *,
+        keep: bool = False,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.points, self.anchors, self.precision = points, anchors, precision
+        self._elsewhere = elsewhere
         self.passes = 0
         self.ripple = RIPPLE[torch.float32]
         self._kept = KeptTiles(points) if keep and _worth_keeping(points) else None
@@ -60,14 +69,17 @@ class StreamedCurve:
     def _find_nearest(self) -> Nearest:
         self.passes += 1
         dtype = torch.float64 if self.precision == "float64" else torch.float32
-        self._nearest = find_nearest(self.points, dtype, self._kept)
+        self._nearest = find_nearest(self.points, dtype, self._kept, self._elsewhere)
         return self._nearest
 
     def glance(self, temperature: float) -> Glance:
         """What the first pass, which finds the nearest points, sees at a guessed temperature."""
         self.passes += 1
         dtype = torch.float64 if self.precision == "float64" else torch.float32
-        self._nearest, seen = glance(self.points, self.anchors, temperature, dtype, self._kept)
+        look = Look(temperature, dtype)
+        self._nearest, seen = glance(
+            self.points, self.anchors, look, kept=self._kept, elsewhere=self._elsewhere
+        )
         return seen
 
     def at(self, temperature: float) -> CurvePoint:
@@ -141,9 +153,8 @@ class StreamedCurve:
     def _sums(
         self, temperatures: list[float], shifts: list[float], dtype: torch.dtype, orders: int
     ) -> Tensor:
-        return triangle_sums(
-            self.points, temperatures, dtype=dtype, orders=orders, shifts=shifts, kept=self._kept
-        )
+        visit = WeightedSums(temperatures, shifts, dtype, orders)
+        return triangle_sums(self.points, visit, kept=self._kept, elsewhere=self._elsewhere)
 
     def _restore(self, rows: RowSums, chosen: Tensor, temperature: float) -> None:
         """Chosen rows again in float64 with shifts of their own, in place."""

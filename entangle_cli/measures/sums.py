@@ -3,6 +3,7 @@
 Tile sums are added up in float64.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +19,9 @@ from entangle_cli.measures.pairs import (
     TileDistances,
     numbers,
     strips,
-    triangle_rows,
 )
 from entangle_cli.measures.points import PreparedPoints
-from entangle_cli.measures.workers import in_order
+from entangle_cli.measures.visits import Elsewhere, visited
 
 # torch gives fewer elements than 2^15 to one thread
 UNSHARED = (1 << 15) - 64
@@ -33,29 +33,40 @@ TRUSTED = {torch.float32: 1e-24, torch.float64: 1e-280}
 HEADROOM = {torch.float32: 50.0, torch.float64: 500.0}
 
 
-def triangle_sums(
-    points: PreparedPoints,
-    temperatures: list[float],
-    *,
-    dtype: torch.dtype,
-    orders: int,
-    shifts: list[float],
-    kept: KeptTiles | None = None,
-) -> Tensor:
-    """Sums of ``w e^m`` for m < orders over all pairs, ``(temperatures, 2, orders, n)`` float64.
+@dataclass(frozen=True)
+class WeightedSums:
+    """The visit that finds sums of ``w e^m`` for m < orders, ``(temperatures, 2, orders, rest)``.
 
     Of temperatures that follow each other as T and T/2 with one shift the second's weights are the
     squares of the first's.
     """
-    shape = len(temperatures), 2, orders, points.count
-    sums = torch.zeros(shape, dtype=torch.float64, device=points.device)
-    weighting = Weighting.at(points, temperatures, shifts, dtype=dtype, orders=orders)
 
-    def prepare() -> Room:
-        return Room(points, dtype, kept)
+    temperatures: list[float]
+    shifts: list[float]
+    dtype: torch.dtype
+    orders: int
 
-    blocks = triangle_rows(points)
-    for found in in_order(prepare, weighting.block, blocks, points.device):
+    def state(self, points: PreparedPoints, kept: KeptTiles | None) -> "Callable[[], Room]":
+        """Room of one thread."""
+        return lambda: Room(points, self.dtype, kept)
+
+    def work(self, points: PreparedPoints) -> "Callable[[Room, list[Tile]], Tensor]":
+        """Sums of a group."""
+        return Weighting.at(
+            points, self.temperatures, self.shifts, dtype=self.dtype, orders=self.orders
+        ).block
+
+
+def triangle_sums(
+    points: PreparedPoints,
+    visit: WeightedSums,
+    *,
+    kept: KeptTiles | None = None,
+    elsewhere: Elsewhere | None = None,
+) -> Tensor:
+    """Sums over all pairs, ``(temperatures, 2, orders, n)`` float64."""
+    sums = points.vectors(len(visit.temperatures), 2, visit.orders)
+    for found in visited(points, visit, kept=kept, elsewhere=elsewhere):
         sums[..., points.count - found.shape[-1] :] += found
     return sums
 
@@ -88,7 +99,7 @@ class Weighting:
         dtype: torch.dtype,
         orders: int,
     ) -> "Weighting":
-        """Those of ``triangle_sums``."""
+        """Those of ``WeightedSums``."""
         places = [(LOG2E / t, shift) for t, shift in zip(temperatures, shifts, strict=True)]
         squares = [
             number > 0 and orders < 3 and places[number - 1] == (scale / 2, shift)
@@ -108,7 +119,7 @@ class Weighting:
         return sums
 
     def add_tile(self, sums: Tensor, room: Room, tile: Tile, d: Tensor) -> None:
-        """Add what a tile of distances ``d`` gives to the sums of its block, in place."""
+        """Add what a tile of distances ``d`` gives to the sums of its group, in place."""
         first = self.points.count - sums.shape[-1]
         exponents, weights = (buffer[: d.numel()].view(d.shape) for buffer in room.buffers)
         alike = self._alike(tile, d.dtype)
@@ -157,7 +168,7 @@ def strip_sums(
 
     The nearest weight of each sum is 1, so nothing underflows; all in float64, ``(2, orders, k)``.
     """
-    sums = torch.zeros(2, orders, points.count, dtype=torch.float64, device=points.device)
+    sums = points.vectors(2, orders)
     distances = TileDistances(points, torch.float64)
     scale = LOG2E / temperature
     for strip in strips(points, rows):

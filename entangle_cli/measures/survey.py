@@ -11,13 +11,13 @@ from torch import Tensor
 from entangle_cli.errors import MeasureError
 from entangle_cli.neighbors.distances import unit_vectors
 
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 20
 # Directions that differ by less than this in every entry are one direction, up to rounding
 SAME_DIRECTION = 1e-15
 
 
 def blocks(count: int, dimension: int) -> list[slice]:
-    """Ranges of rows that cover ``count`` points, about 8 MiB of float64 each."""
+    """Ranges of rows that cover ``count`` points, about 1 MiB of float64 each."""
     step = max(1, BLOCK_BYTES // (8 * max(1, dimension)))
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 

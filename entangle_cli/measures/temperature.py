@@ -26,6 +26,7 @@ from entangle_cli.measures.scales import median_squared_distance
 from entangle_cli.measures.snnl import curve_of, internal_temperature, require_anchors
 from entangle_cli.measures.stored import StoredCurve
 from entangle_cli.measures.streamed import Precision, StreamedCurve
+from entangle_cli.measures.visits import Elsewhere
 
 Boundary = Literal["none", "zero", "infinity"]
 # A minimum must beat a limit by more than its own error to be preferred
@@ -94,12 +95,14 @@ def entanglement(  # noqa: PLR0913 - the options of one measure
     temperature: float | None = None,
     relative_temperature: float | None = None,
     scratch: Path | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Entanglement:
     """Soft nearest neighbor loss of points ``(n, d)``, labels ``(n,)``, minimal over temperature.
 
     ``L' = min over T of L(T)``; with ``temperature`` instead L at that T, with
     ``relative_temperature`` at that multiple of the median squared distance (of cosine distance
-    under ``cosine``). ``precision``, ``scratch``: see ``soft_nearest_neighbor_loss``.
+    under ``cosine``). ``precision``, ``scratch``: see ``soft_nearest_neighbor_loss``;
+    ``elsewhere``: who visits the pairs of a large set (``visits``), None: this process.
 
     >>> entanglement([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]).boundary
     'infinity'
@@ -120,7 +123,7 @@ def entanglement(  # noqa: PLR0913 - the options of one measure
     special = _special(prepared, top, temperature)
     if special is not None:
         return _report(prepared, special, top)
-    curve = curve_of(prepared, anchors, precision, keep=True)
+    curve = curve_of(prepared, anchors, precision, keep=True, elsewhere=elsewhere)
     if temperature is not None:
         value = _given(prepared, curve, temperature)
     else:

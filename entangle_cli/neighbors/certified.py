@@ -18,6 +18,7 @@ this moment, except for whether the processor multiplies integers quickly.
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -49,10 +50,13 @@ SPEED = 4.0
 SIEVE, COARSE, GATHER, PAIR, ENCODE = 60.0, 25.0, 40.0, 2500.0, 60.0
 
 
-def choose_codes(points: PointSet, bias: Tensor, queries: PointSet, k: int) -> CodedPoints | None:
+def choose_codes(
+    points: PointSet, bias: Tensor, queries: PointSet, k: int, *, scratch: Path | None = None
+) -> CodedPoints | None:
     """Codes of points that are expected to save time for such queries, None where none are.
 
-    ``bias`` ``(n,)`` float64: minus half the squared lengths of the centered points.
+    ``bias`` ``(n,)`` float64: minus half the squared lengths of the centered points. ``scratch``:
+    see ``encode_all``.
     """
     if not _worth_a_pilot(points, bias, queries.count, k):
         return None
@@ -74,7 +78,7 @@ def choose_codes(points: PointSet, bias: Tensor, queries: PointSet, k: int) -> C
     if not width:
         return None
     lengths = bias.mul(-2).sqrt_()
-    codes = encode_all(points, lengths, bases[width], small=small, multiple=WORD)
+    codes = encode_all(points, lengths, bases[width], small=small, multiple=WORD, scratch=scratch)
     return CodedPoints(points, bias, codes, bases[width])
 
 

@@ -19,7 +19,9 @@ from entangle_cli.neighbors.codes import UNIT, Basis, Codes, encode
 from entangle_cli.neighbors.pointset import PointSet
 from entangle_cli.neighbors.rooms import Rooms
 
-PART_ROWS = 512
+PART_ROWS = 256
+# Queries whose candidates are judged together: each has up to a few thousand
+JUDGED_ROWS = 64
 TILE_ROWS = 2048
 SAMPLE_ROWS, GROUP = 4096, 8
 # Points of a query that wait for their score; a query with more of them is searched over all pairs
@@ -87,9 +89,15 @@ class CoarseSearch:
         order = torch.argsort(lengths)
         order = order[lengths[order] < LONGEST]
         for part in order.split(PART_ROWS):
-            found = self._collect(matrix[part], lengths[part], own[part])
-            best, place, bounds[part] = self._refine(matrix[part], found, part, width, floor)
-            values[part, : best.shape[1]], columns[part, : best.shape[1]] = best, place
+            threshold = self._collect(matrix[part], lengths[part])
+            for start in range(0, len(part), JUDGED_ROWS):
+                judged = slice(start, min(start + JUDGED_ROWS, len(part)))
+                chosen = part[judged]
+                found = self._collected(judged, own[chosen], threshold[judged])
+                best, place, bounds[chosen] = self._refine(
+                    matrix[chosen], found, chosen, width, floor
+                )
+                values[chosen, : best.shape[1]], columns[chosen, : best.shape[1]] = best, place
         return values, columns, bounds
 
     def upper_bounds(self, matrix: Tensor, lengths: Tensor) -> Tensor:
@@ -98,10 +106,8 @@ class CoarseSearch:
         codes = encode(matrix, lengths, coded.basis, small=coded.small, together=True)
         return self._products(codes, coded.codes, self._upper_bias(codes))
 
-    def _collect(
-        self, matrix: Tensor, lengths: Tensor, own: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Bounds of scores, their points, ``(b, m)``, and a bound of the other scores ``(b,)``."""
+    def _collect(self, matrix: Tensor, lengths: Tensor) -> Tensor:
+        """Fill the rooms with bounds of scores; the threshold that they exceed, ``(b,)``."""
         coded = self._coded
         codes = encode(matrix, lengths, coded.basis, small=coded.small, together=True)
         sampled = self._products(codes, self._sampled, self._bias[self._sample].float())
@@ -115,7 +121,13 @@ class CoarseSearch:
             tile = slice(first, first + TILE_ROWS)
             scores = self._products(codes, coded.codes[tile], bias[tile])
             rooms.offer(scores.numpy(), threshold.numpy(), first)
-        bounds, columns, full = map(torch.from_numpy, rooms.content())
+        return threshold
+
+    def _collected(
+        self, rows: slice, own: Tensor, threshold: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Bounds of scores, their points, ``(b, m)``, and a bound of the other scores ``(b,)``."""
+        bounds, columns, full = map(torch.from_numpy, self._rooms.content(rows))
         bounds.masked_fill_(columns == own[:, None], -torch.inf)
         return bounds, columns, threshold.double().masked_fill_(full, torch.inf)
 

@@ -14,12 +14,14 @@ rounding of the projection. Where a product of 8-bit integers is not quick, code
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from entangle_cli.neighbors.pointset import PointSet
+from entangle_cli.scratch import scratch_array
 
 UNIT = 2.0**-24
 LEVELS = 127
@@ -105,14 +107,22 @@ def encode(
 
 
 def encode_all(
-    points: PointSet, lengths: Tensor, basis: Basis | None, *, small: bool, multiple: int = 1
+    points: PointSet,
+    lengths: Tensor,
+    basis: Basis | None,
+    *,
+    small: bool,
+    multiple: int = 1,
+    scratch: Path | None = None,
 ) -> Codes:
-    """Codes of all points, which are read once, filled up with zeros to a ``multiple``."""
+    """Codes of all points, which are read once, filled up with zeros to a ``multiple``.
+
+    They lie in unlinked files in the folder ``scratch`` where one is given.
+    """
     width = points.dimension if basis is None else basis.directions.shape[1]
-    dtype = torch.int8 if small else torch.float32
     count = points.count + -points.count % multiple
-    values = torch.zeros((count, width), dtype=dtype)
-    steps, known, errors, rests = torch.zeros((4, count), dtype=torch.float64)
+    values = _zeros((count, width), np.int8 if small else np.float32, scratch)
+    steps, known, errors, rests = _zeros((4, count), np.float64, scratch)
     step = max(16, BLOCK_ELEMENTS // points.dimension)
     for start in range(0, points.count, step):
         part = slice(start, min(start + step, points.count))
@@ -120,6 +130,10 @@ def encode_all(
         values[part], steps[part], known[part] = codes.values, codes.steps, codes.lengths
         errors[part], rests[part] = codes.errors, codes.rests
     return Codes(values, steps, known, errors, rests)
+
+
+def _zeros(shape: tuple[int, int], dtype: type, scratch: Path | None) -> Tensor:
+    return torch.from_numpy(scratch_array(shape, dtype, scratch)).zero_()
 
 
 def principal_directions(points: PointSet, width: int) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from entangle_cli.neighbors.products import product
 CLOSE = 2.0**-16
 # A tile with more close pairs than this is cheaper to compute whole
 MANY_CLOSE = 0.1
-DIRECT_ELEMENTS = 1 << 21
+DIRECT_ELEMENTS = 1 << 17
 
 
 def squared_norms(x: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ FEWEST_DIFFERENT = 1024
 class ExactIndex:
     """Points ``(n, d)`` of which the exactly nearest can be asked; reads them where they lie.
 
-    ``codes`` allows a faster search that keeps a byte of memory for every coordinate. Answers lie
-    in an unlinked file in the folder ``scratch`` where one is given.
+    ``codes`` allows a faster search that keeps a byte for every coordinate. These and the answers
+    lie in unlinked files in the folder ``scratch`` where one is given.
 
     Raises:
         MeasureError: an unknown metric, no points, a value that is not finite (naming the row).
@@ -106,7 +106,7 @@ class ExactIndex:
     def _coarse(self, queries: PointSet, k: int) -> CoarseSearch | None:
         """A search by codes, where a pilot says that it pays."""
         if not self._decided and queries.count >= FEWEST_QUERIES:
-            self._coded = choose_codes(self._points, self._bias, queries, k)
+            self._coded = choose_codes(self._points, self._bias, queries, k, scratch=self._scratch)
             self._decided = True
         usable = self._ranks <= k
         # a layer of copies leaves little to search

@@ -129,12 +129,16 @@ def open_queries(points: np.ndarray, coordinates: Coordinates) -> PointSet:
 
 def zero_vector_notes(points: PointSet, name: str) -> list[str]:
     """What to tell about zero vectors, nothing where there are none; ``name`` is a plural."""
-    zero = int(points.zero.sum())
+    return zero_vector_text(int(points.zero.sum()), points.count, name)
+
+
+def zero_vector_text(zero: int, count: int, name: str) -> list[str]:
+    """As ``zero_vector_notes``, of ``zero`` among ``count`` vectors."""
     if not zero:
         return []
     return [
-        f"{zero} of {points.count} {name} are zero vectors; their cosine distance to everything is "
-        "taken as 1"
+        f"{zero} of {count} {name} are zero vectors; their cosine distance to everything is taken "
+        "as 1"
     ]
 
 

@@ -14,7 +14,7 @@ class Rooms:
 
     def __init__(self, count: int, size: int, tile: int) -> None:
         self._values = np.empty((count, size), np.float32)
-        self._columns = np.empty((count, size), np.int64)
+        self._columns = np.empty((count, size), np.int32)
         self._size = size
         # made once: fresh memory costs more than what is done with it
         self._passed = np.empty(count * tile, bool)
@@ -47,12 +47,16 @@ class Rooms:
         place += rows * self._size
         self._values.reshape(-1)[place], self._columns.reshape(-1)[place] = values, columns
 
-    def content(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values and columns, ``(b, m)``, minus infinity where nothing is; which rooms ran over."""
-        full = self._counts > self._size
-        widest = min(self._size, int(self._counts.max()))
-        rows = slice(len(self._counts))
-        values, columns = self._values[rows, :widest].copy(), self._columns[rows, :widest].copy()
-        empty = (np.arange(widest) >= self._counts[:, None]) | full[:, None]
+    def content(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values and columns of some queries, ``(b, m)``, and which rooms ran over.
+
+        Values are minus infinity where nothing is.
+        """
+        counts = self._counts[rows]
+        full = counts > self._size
+        widest = min(self._size, int(counts.max()))
+        values = self._values[rows, :widest].copy()
+        columns = self._columns[rows, :widest].astype(np.int64)
+        empty = (np.arange(widest) >= counts[:, None]) | full[:, None]
         values[empty], columns[empty] = -np.inf, 0
         return values, columns, full

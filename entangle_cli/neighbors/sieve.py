@@ -9,11 +9,15 @@ tile of scores only the groups whose largest score passes are looked at, and onl
 are kept.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 # Columns of a tile are taken in this many strided runs; a group is one column of each run
 RUNS = 32
+# Queries whose scores are sorted together
+SORTED_ROWS = 256
 
 
 class Sieve:
@@ -54,15 +58,17 @@ class Sieve:
 
         Where fewer were kept, scores are minus infinity.
         """
-        self._raise_threshold(slice(None), self._values, self._columns)
+        for part in _pieces(slice(0, len(self._counts))):
+            self._raise_threshold(part, self._values[part], self._columns[part])
         return self._values[:, : self.keep], self._columns[:, : self.keep].long()
 
     def _condense(self, part: slice, scores: Tensor, first: int) -> None:
         columns = torch.arange(first, first + scores.shape[1], device=scores.device).int()
-        values = torch.cat([self._values[part], scores], 1)
-        self._raise_threshold(
-            part, values, torch.cat([self._columns[part], columns.expand(scores.shape)], 1)
-        )
+        for piece in _pieces(part):
+            offered = scores[piece.start - part.start : piece.stop - part.start]
+            values = torch.cat([self._values[piece], offered], 1)
+            numbers = torch.cat([self._columns[piece], columns.expand(offered.shape)], 1)
+            self._raise_threshold(piece, values, numbers)
 
     def _raise_threshold(self, part: slice, values: Tensor, columns: Tensor) -> None:
         best, place = values.topk(self.keep, dim=1)
@@ -73,6 +79,12 @@ class Sieve:
         # an unfilled row has dropped nothing that was above its threshold
         full = best[:, -1]
         self.threshold[part] = torch.maximum(self.threshold[part], full)
+
+
+def _pieces(part: slice) -> Iterator[slice]:
+    """The rows of ``part``, a bounded number at a time."""
+    for start in range(part.start, part.stop, SORTED_ROWS):
+        yield slice(start, min(start + SORTED_ROWS, part.stop))
 
 
 def capacity(k: int, count: int) -> tuple[int, int]:

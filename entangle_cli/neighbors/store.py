@@ -99,6 +99,10 @@ class NeighborStore:
                 temporary.unlink(missing_ok=True)
                 raise
 
+    def remove(self, identity: Mapping[str, Any]) -> None:
+        """Remove a list, if there is one."""
+        self._path(identity).unlink(missing_ok=True)
+
     def _path(self, identity: Mapping[str, Any]) -> Path:
         text = json.dumps(identity, sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"

@@ -14,9 +14,9 @@ calibration set. ``credibility`` trims calibration scores of zero, as the publis
 Reference: arXiv 1803.04765, algorithm 1; arXiv 1902.01889, section 5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,18 +24,20 @@ from torch import Tensor, nn
 
 from entangle_cli.attacks.sign import Ball, bim, fgsm
 from entangle_cli.datasets.sampling import stratified_rows
-from entangle_cli.measures.dknn import label_counts, neighbor_labels
+from entangle_cli.measures.conformal import Zeros
+from entangle_cli.measures.dknn import LabelCounts
 from entangle_cli.measures.evaluation import Evaluation, evaluate
-from entangle_cli.measures.layered_calibration import LayeredCalibration, calibrate
-from entangle_cli.neighbors.exact import ExactIndex
-from entangle_cli.papers.networks import Trained, logits_and_layers, part
+from entangle_cli.measures.layered_calibration import calibrate
+from entangle_cli.papers.layer_neighbors import layers_with_logits, nearest_rows
+from entangle_cli.papers.networks import Trained, part
 from entangle_cli.papers.pairs import PairSizes, first_rows
 from entangle_cli.results import Row
 from entangle_cli.training.data import TrainingData
 from entangle_cli.training.loop import as_inputs
 
-LOGITS = "logits"
 _BATCH = 256
+_ZEROS: dict[str, Zeros] = {"credibility": "trim", "credibility_kept": "keep"}
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -77,58 +79,56 @@ def stage(train: TrainingData, test: TrainingData, sizes: CredibilitySizes, seed
     )
 
 
-class Judge:
-    """A network with its calibrated neighbors; the layers searched are the hidden ones and logits.
+def judged(
+    found: Trained, stage: Stage, inputs: Mapping[Key, Tensor], k: int, device: str = "cpu"
+) -> dict[Key, dict[str, Evaluation]]:
+    """What the neighbors say of the test images as each of ``inputs`` has them ``(n, ...)``.
+
+    The layers searched are the hidden ones and the logits. For each input: by the treatment of
+    calibration scores of zero, ``credibility`` and ``credibility_kept`` (see the module).
 
     Raises:
         MeasureError: fewer training points than neighbors.
     """
+    images = torch.cat([as_inputs(stage.calibration.images), *inputs.values()])
+    logits, layers = layers_with_logits(found, images, device=device)
+    rows = nearest_rows(found, stage.train.images, layers, k, device=device)
+    del layers
+    labels, classes = stage.train.labels.numpy(), stage.train.classes
 
-    def __init__(self, found: Trained, stage: Stage, k: int, device: str = "cpu") -> None:
-        self.found, self.stage, self.k, self.device = found, stage, k, device
-        layers = self._layers(stage.train.images)[1]
-        self._indices = {name: ExactIndex(points.numpy()) for name, points in layers.items()}
-        counts = self._counts(self._layers(stage.calibration.images)[1])
-        labels = stage.calibration.labels.numpy()
-        self._calibrations: Mapping[str, LayeredCalibration] = {
-            "credibility": calibrate(counts, labels, k=k, zeros="trim"),
-            "credibility_kept": calibrate(counts, labels, k=k, zeros="keep"),
+    def counts(part: slice) -> dict[str, LabelCounts]:
+        return {name: LabelCounts(of[part], labels, classes) for name, of in rows.items()}
+
+    start = len(stage.calibration.images)
+    calibrations = {
+        key: calibrate(counts(slice(0, start)), stage.calibration.labels.numpy(), k=k, zeros=zeros)
+        for key, zeros in _ZEROS.items()
+    }
+    said: dict[Key, dict[str, Evaluation]] = {}
+    for name, pixels in inputs.items():
+        part = slice(start, start + len(pixels))
+        said[name] = {
+            key: evaluate(
+                counts(part),
+                calibration,
+                stage.test.labels.numpy(),
+                model_prediction=logits[part].argmax(1).numpy(),
+            )
+            for key, calibration in calibrations.items()
         }
+        start = part.stop
+    return said
 
-    @cached_property
-    def clean(self) -> Row:
-        """The test images as they are."""
-        return self.judge(as_inputs(self.stage.test.images))
 
-    def judge(self, pixels: Tensor) -> Row:
-        """Means over images ``(n, ...)`` in the order of the test images: see the module."""
-        row: Row = {"n": len(pixels)}
-        for key, said in self.said(pixels).items():
-            row |= {"model_accuracy": said.model_accuracy, "accuracy": said.accuracy}
-            row[key] = said.credibility
-        return row
-
-    def said(self, pixels: Tensor) -> dict[str, Evaluation]:
-        """The same image by image, for each treatment of calibration scores of zero."""
-        logits, layers = self._layers(pixels)
-        counts, labels = self._counts(layers), self.stage.test.labels.numpy()
-        predicted = logits.argmax(1).numpy()
-        return {
-            key: evaluate(counts, calibration, labels, model_prediction=predicted)
-            for key, calibration in self._calibrations.items()
-        }
-
-    def _layers(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        logits, layers = logits_and_layers(self.found, images, device=self.device)
-        return logits, layers | {LOGITS: logits}
-
-    def _counts(self, layers: dict[str, Tensor]) -> dict[str, np.ndarray]:
-        labels, classes = self.stage.train.labels.numpy(), self.stage.train.classes
-        counts = {}
-        for name, points in layers.items():
-            neighbors = self._indices[name].query(points.numpy(), k=self.k)
-            counts[name] = label_counts(neighbor_labels(neighbors.indices, labels), classes)
-        return counts
+def means(said: Mapping[str, Evaluation]) -> Row:
+    """Accuracies and both credibilities of one of the inputs of `judged`."""
+    trimmed = said["credibility"]
+    return {
+        "n": len(trimmed.joint.prediction),
+        "model_accuracy": trimmed.model_accuracy,
+        "accuracy": trimmed.accuracy,
+        **{key: one.credibility for key, one in said.items()},
+    }
 
 
 def attacked(
@@ -154,15 +154,21 @@ def attacked(
 
 
 def attack_rows(
-    judge: Judge, sources: Mapping[str, tuple[nn.Module, str]], sizes: CredibilitySizes
+    found: Trained,
+    stage: Stage,
+    sources: Mapping[str, tuple[nn.Module, str]],
+    sizes: CredibilitySizes,
+    device: str = "cpu",
 ) -> list[Row]:
     """A row for the clean images and one per attack and epsilon.
 
     ``sources``: by the name of the attack the network that gives the gradients, and the method.
     """
-    rows = [{"attack": "none", "epsilon": 0.0} | judge.clean]
+    inputs = {("none", 0.0): as_inputs(stage.test.images)}
     for name, (network, method) in sources.items():
         for epsilon in sizes.epsilons:
-            pixels = attacked(network, judge.stage.test, epsilon, method, sizes)
-            rows.append({"attack": name, "epsilon": epsilon} | judge.judge(pixels))
-    return rows
+            inputs[name, epsilon] = attacked(network, stage.test, epsilon, method, sizes)
+    said = judged(found, stage, inputs, sizes.k, device)
+    return [
+        {"attack": attack, "epsilon": epsilon} | means(of) for (attack, epsilon), of in said.items()
+    ]

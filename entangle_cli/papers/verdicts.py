@@ -10,9 +10,12 @@ not give are None.
     cannot show at this scale   the claim says that this scale has no say in it
 
 A single run can only show a direction, unless the claim says that one is enough (``single``), as
-where a number has no chance in it that other seeds would show.
+where a number has no chance in it that other seeds would show. Where what is printed is itself a
+single run, it is held against the interval of one further run (`like_a_run`), which is wider than
+that of the mean.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -124,6 +127,38 @@ def near(
     if inside:
         verdict = Verdict.reproduced if single or found.runs > 1 else Verdict.direction
     return _row(quantity, found, printed, verdict if shown else Verdict.cannot_show, rule)
+
+
+def further_run(values: Sequence[float], *, level: float = LEVEL) -> Interval:
+    """Where one more run would lie: mean +- t s sqrt(1 + 1/n), s the deviation of the n runs.
+
+    Raises:
+        MeasureError: no values, or one that is not finite.
+    """
+    of_mean = interval(values, level=level)
+    if of_mean.low is None or of_mean.high is None:
+        return of_mean
+    half = (of_mean.high - of_mean.mean) * math.sqrt(of_mean.runs + 1)
+    return Interval(of_mean.mean, of_mean.mean - half, of_mean.mean + half, of_mean.runs)
+
+
+def like_a_run(
+    quantity: str, values: Sequence[float], printed: tuple[float, float], *, shown: bool = True
+) -> Comparison:
+    """The printed run may be one of ours: it lies in the interval of `further_run`.
+
+    ``printed``: the lowest and the highest value that the printed run may have had. Without a
+    second run there is no spread to hold it against.
+    """
+    found = further_run(values)
+    rule = f"the printed run within the {LEVEL:.0%} interval of one further run"
+    low, high = printed
+    named = low if low == high else f"{low:g} to {high:g}"
+    if found.low is None or found.high is None or not shown:
+        return _row(quantity, found, named, Verdict.cannot_show, rule)
+    inside = found.low <= high and low <= found.high
+    verdict = Verdict.reproduced if inside else Verdict.not_reproduced
+    return _row(quantity, found, named, verdict, rule)
 
 
 def _judged(  # noqa: PLR0913 - what the rules above have in common

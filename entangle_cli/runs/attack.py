@@ -14,10 +14,10 @@ from entangle_cli.runs.shared.console import Terminal
 from entangle_cli.runs.shared.preparing import (
     open_checkpoint,
     open_data,
-    resolve,
     resolve_device,
 )
 from entangle_cli.runs.shared.provenance import described, provenance
+from entangle_cli.runs.shared.resolving import resolve
 from entangle_cli.runs.shared.run_options import RunOptions
 from entangle_cli.runs.shared.sources import choose_checkpoint
 

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 from tests.benchmarks.harness import Bench
 
-SIDE, CLASSES = 8, 10
+SIDE, CLASSES = 28, 10
 AIM = 1.05
 DUMPED, PAIRED = (10_000, 100_000), (6_000, 60_000)
 NEAR = "--calib calib --knn exact -k 20"
@@ -34,7 +34,7 @@ COMMANDS = {
 
 
 def _network(path: Path) -> None:
-    """Images of 8 x 8 through a layer of 64 to ten scores."""
+    """Images of 28 x 28 through a layer of 64 to ten scores."""
     chance = np.random.default_rng(0)
     shapes = {"v": (SIDE**2, 64), "u": (64, CLASSES)}
     tensors = [

@@ -98,6 +98,48 @@ def test_damaged_pickles_are_refused_in_one_line(tmp_path, tiny):
         open_dataset(str(tmp_path))
 
 
+# what lies around the type of the pixels in a batch of protocol 2
+_STATE = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
+
+
+@pytest.mark.parametrize(
+    ("found", "put", "message"),
+    [
+        (_STATE, b"NJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t", "other than numbers"),
+        (_STATE, b"J\x4e\x4e\x4e\x4eJ\xff\xff\xff\xffK\x00t", "other than numbers"),
+        (_STATE, b"NN" + b"}" + _STATE[3:], "other than numbers"),
+        (_STATE, b"t", "other than numbers"),
+        (b"X\x02\x00\x00\x00u1", b"X\x02\x00\x00\x00O8", "numbers of type 'O8'"),
+        (b"X\x02\x00\x00\x00u1", b"X\x02\x00\x00\x00V8", "numbers of type 'V8'"),
+        (b"X\x02\x00\x00\x00u1", b"X\x05\x00\x00\x00u1,u1", "numbers of type 'u1,u1'"),
+        (b"K\x06M\x00\x0c\x86", b"K\x06M\x01\x0c\x86", "cannot reshape"),
+        (b"K\x06M\x00\x0c\x86", b"J\xff\xff\xff\xffM\x00\x0c\x86", "other than numbers"),
+        (b"cnumpy\ndtype\n", b"cnumpy\ndtype\n(tb", "a state for what has none"),
+    ],
+)
+def test_states_that_numpy_would_trust_are_checked(tmp_path, tiny, found, put, message):
+    write_cifar_python(tmp_path, tiny.color, tiny.labels)
+    content = pickle.loads((tmp_path / "test_batch").read_bytes())
+    good = pickle.dumps(content, 2).replace(b"numpy._core", b"numpy.core")
+    assert found in good
+    (tmp_path / "test_batch").write_bytes(good)
+    assert len(open_dataset(str(tmp_path))) == len(tiny.labels)
+    (tmp_path / "test_batch").write_bytes(good.replace(found, put, 1))
+    with pytest.raises(DataError, match=message):
+        open_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", ["<i8", ">i2", "u1"])
+def test_labels_may_be_an_array_of_any_integers(tmp_path, tiny, kind, order):
+    rows = np.asarray(np.moveaxis(tiny.color, -1, 1).reshape(6, -1), order=order)
+    content = {"data": rows, "labels": tiny.labels.astype(kind)}
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(content, 2))
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.labels.tolist() == tiny.labels.tolist()
+    assert np.array_equal(dataset.images([4])[0], tiny.color[4])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from entangle_cli.datasets import open_dataset
+from entangle_cli.datasets import open_dataset, overlap
 from entangle_cli.datasets.overlap import sample_digests, shared_samples
 
 
@@ -9,6 +9,20 @@ def test_parts_of_one_set_share_what_they_have_in_common():
     one, other = open_dataset("digits@test[0:30]"), open_dataset("digits@test[20:60]")
     assert shared_samples(one, other) == 10
     assert shared_samples(other, one) == 10
+
+
+def test_digests_are_compared_in_blocks(monkeypatch):
+    one, other = open_dataset("digits@test[0:30]"), open_dataset("digits@test[7:60]")
+    monkeypatch.setattr(overlap, "_COMPARED", 4)
+    assert shared_samples(one, other) == 23
+
+
+def test_copies_count_as_often_as_they_come(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.float32([[1], [1], [2], [3]]), y=np.zeros(4, np.int64))
+    np.savez(tmp_path / "b.npz", x=np.float32([[1], [4], [5]]), y=np.zeros(3, np.int64))
+    one, other = (open_dataset(str(tmp_path / f"{name}.npz")) for name in "ab")
+    assert shared_samples(one, other) == 2
+    assert shared_samples(other, one) == 1
 
 
 def test_the_splits_of_digits_share_nothing():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entangle_cli.datasets import limit, open_dataset
+from entangle_cli.datasets import limit, open_dataset, sampling
 from entangle_cli.datasets.formats.digits import split_rows
 from entangle_cli.datasets.sampling import stratified_rows
 from entangle_cli.errors import DataError
@@ -23,6 +23,35 @@ def test_every_class_has_its_share_within_one(labels, n, seed):
     for label in np.unique(labels):
         exact = n * np.mean(labels == label)
         assert abs(np.sum(labels[rows] == label) - exact) < 1
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 60), st.integers(1, 9))
+def test_labels_looked_at_in_blocks_choose_the_same_rows(labels, n, block):
+    labels = np.array(labels)
+    n = min(n, len(labels))
+    whole = stratified_rows(labels, len(labels), n, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "_BLOCK", block)
+        assert np.array_equal(stratified_rows(labels, len(labels), n, 0), whole)
+        classes, sizes = sampling.class_sizes(labels)
+    expected, counts = np.unique(labels, return_counts=True)
+    assert classes.tolist() == expected.tolist()
+    assert sizes.tolist() == counts.tolist()
+
+
+def test_every_member_of_a_class_can_be_drawn():
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    seen = {tuple(stratified_rows(labels, 6, 2, seed).tolist()) for seed in range(200)}
+    assert seen == {tuple(sorted((zero, one))) for zero in (0, 2, 4) for one in (1, 3, 5)}
+
+
+def test_ids_of_chosen_rows_are_looked_up():
+    part = open_dataset("digits@test").take([5, 2, 9])
+    again = part.take([2, 0])
+    whole = open_dataset("digits@test").ids
+    assert list(part.ids) == [whole[5], whole[2], whole[9]]
+    assert part.ids[1:] == [whole[2], whole[9]]
+    assert list(again.ids) == [whole[9], whole[5]]
 
 
 def test_the_seed_decides():

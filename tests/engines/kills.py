@@ -173,6 +173,8 @@ def main() -> None:
     parser.add_argument("--command", default="dump")
     parser.add_argument("--model")
     parser.add_argument("--data")
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--layers", nargs="*", default=[])
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     for kind in asked.kinds.split(","):
@@ -180,10 +182,11 @@ def main() -> None:
             folder = Path(name)
             if asked.model is None:
                 write_network(folder / "net.pt", 40)
-                write_images(folder / "data.npz", 10_000)
+                write_images(folder / "data.npz", asked.images)
             model = Path(asked.model).resolve() if asked.model else "net.pt"
             data = Path(asked.data).resolve() if asked.data else "data.npz"
             words = [asked.command, model, data, "--preprocess", "unit", "--reduce", "mean"]
+            words += [word for layer in asked.layers for word in ("--layers", layer)]
             trials = Trials(folder, words, nodes, asked.seed)
             began = time.monotonic()
             if kind == "driver":
@@ -193,7 +196,8 @@ def main() -> None:
                 trials.under_fire(asked.kills, fire)
             print(
                 f"{kind}: {trials.kills} killed in {trials.runs} finished runs, {trials.retried} "
-                f"units retried, bytes equal each time, {time.monotonic() - began:.0f} s"
+                f"units retried, bytes equal each time, {time.monotonic() - began:.0f} s",
+                flush=True,
             )
 
 

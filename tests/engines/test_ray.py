@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.kills import TwoNodes, started
+from tests.engines.sockets import descendants, sockets
 from tests.engines.workload import CLUSTER, contents, entangle, write_images, write_network
 
 pytestmark = [
@@ -116,6 +116,38 @@ def test_a_death_in_the_middle_changes_nothing(nodes, folder, files, longer, wha
     assert contents(folder / "there") == longer
 
 
+def test_a_death_in_the_middle_of_a_layer_changes_nothing(nodes, folder):
+    write_images(folder / "large.npz", 20_000)
+    words = ("measure", "net.pt", "large.npz", *WORDS, "--layers", "4")
+    here = entangle(*words, "-o", "here", folder=folder)
+    assert here.returncode == 0, here.stderr
+    process = started([*words, "-o", "there", *on(nodes)], folder)
+    wait_for(lambda: list((folder / "there").glob(".visits-*/*")), 120)
+    os.kill(nodes.workers()[0], signal.SIGKILL)
+    _out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert re.search(r"layer 4, groups \d+ to \d+: its worker died", err)
+    assert contents(folder / "there") == contents(folder / "here")
+
+
+def test_ranges_of_queries_on_two_nodes_make_up_the_lists(nodes, folder):
+    write_network(folder / "thin.pt", 2)
+    write_images(folder / "points.npz", 20_000, 3)
+    write_images(folder / "queries.npz", 17_000, 4)
+    sets = ("--train", "points.npz", "--calib", "data.npz", "--test", "queries.npz")
+    words = ("dknn", "thin.pt", *sets, "--preprocess", "unit", "--layers", "4", "-k", "10")
+    here = entangle(*words, "-o", "here", folder=folder)
+    assert here.returncode == 0, here.stderr
+    process = started([*words, "-o", "there", *on(nodes)], folder)
+    ranges = folder / "there" / "neighbors" / ".ranges"
+    # one of two ranges is found, or nearly
+    wait_for(lambda: list(ranges.glob("*")), 120)
+    os.kill(nodes.workers()[0], signal.SIGKILL)
+    _out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert contents(folder / "there") == contents(folder / "here")
+
+
 def test_the_same_command_goes_on_when_its_process_was_killed(nodes, folder, files, longer):
     process = started([*SLOW, "-o", "there", *on(nodes)], folder)
     wait_for(lambda: parts(folder))
@@ -188,36 +220,6 @@ def test_a_private_cluster_is_seen_by_nobody_else_and_leaves_nothing(folder, fil
     assert [place for place in (*places, *peers) if not here.fullmatch(place)] == []
     assert contents(folder / "there") == longer
     assert set(Path("/tmp").glob("entangle-ray-*")) == before
-
-
-def sockets(options: str, column: int, of: set[int]) -> list[str]:
-    """Addresses in a column of what ``ss`` lists of these processes."""
-    listed = subprocess.run(["ss", options], capture_output=True, text=True).stdout
-    return [
-        line.split()[column]
-        for line in listed.splitlines()[1:]
-        if of & set(map(int, re.findall(r"pid=(\d+)", line)))
-    ]
-
-
-def descendants(pid: int) -> set[int]:
-    found, new = {pid}, {pid}
-    while new:
-        children = {
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdecimal() and parent(entry) in new
-        }
-        new = children - found
-        found |= new
-    return found
-
-
-def parent(entry: Path) -> int:
-    try:
-        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return -1
 
 
 @pytest.mark.parametrize("listens", [False, True])

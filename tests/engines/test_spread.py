@@ -4,13 +4,12 @@ The engine here does the units in this process in an order of its own; Ray has i
 ``test_ray.py``.
 """
 
-import random
 import subprocess
 import sys
 
 import pytest
 
-from entangle_cli.engines.interface import GivenUp, Outcome, Unit
+from entangle_cli.engines.interface import Unit
 from entangle_cli.engines.local import LocalEngine
 from entangle_cli.errors import MeasureError
 from entangle_cli.progress import silent
@@ -19,45 +18,6 @@ from tests.engines.workload import contents
 MODEL = "checkpoints/digits-step1000.onnx"
 SERIES = "checkpoints/digits-step0[01]*0.onnx"
 SPREAD = ("--engine", "ray", "--num-workers", "2")
-
-
-class Disordered:
-    """Does units in random order; those whose name holds ``deadly`` end every worker."""
-
-    deadly = "nothing"
-    seed = 0
-
-    def __init__(self, options, note) -> None:
-        self.done: list[str] = []
-
-    def run(self, work, units, progress):
-        order = list(range(len(units)))
-        random.Random(self.seed).shuffle(order)
-        outcomes = {}
-        for index in order:
-            unit = units[index]
-            if self.deadly in unit.name:
-                error = GivenUp(f"{unit.name}: 4 workers died over it; given up")
-                outcomes[index] = Outcome(unit, error=error)
-                continue
-            (outcomes[index],) = LocalEngine().run(work, [unit], progress)
-        yield from (outcomes[index] for index in range(len(units)))
-
-    def describe(self):
-        return {"engine": "ray", "workers": 2, "nodes": 1}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
-
-@pytest.fixture
-def disordered(monkeypatch):
-    monkeypatch.setattr("entangle_cli.engines.ray.RayEngine", Disordered)
-    monkeypatch.setattr(Disordered, "deadly", "nothing")
-    return Disordered
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,15 @@ def resealed(files: dict[str, bytes]) -> dict[str, bytes]:
         header = json.loads(lines[0].rpartition(b" ")[0])
         header |= {"size": len(files["a.h5"]), "skeleton": _skeleton(files["a.h5"], header)}
         lines[0] = _line(header)
-    except (ValueError, KeyError, TypeError, OverflowError, OSError, AttributeError):
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        OSError,
+        AttributeError,
+        RecursionError,
+    ):
         pass
     files["a.journal"] = b"\n".join(lines)
     if "a.manifest.json" in files:

@@ -1,6 +1,11 @@
 """What is left of torch's long reports."""
 
+import pytest
+import torch
+
+from entangle_cli.errors import ModelError
 from entangle_cli.models.torchscript.errors import running_reason
+from entangle_cli.models.torchscript.model import TorchScriptModel
 
 REPORT = """The following operation failed in the TorchScript interpreter.
 Traceback of TorchScript, serialized code (most recent call last):
@@ -27,3 +32,14 @@ def test_a_report_without_a_reason_gives_the_line_of_code():
 def test_any_other_error_gives_its_first_line():
     assert running_reason(ValueError("no such input\nmore")) == "no such input"
     assert running_reason(ValueError()) == "ValueError"
+
+
+def test_a_file_that_asks_for_all_memory_is_refused_by_name(tmp_path, monkeypatch):
+    def greedy(*_, **__):
+        raise MemoryError("std::bad_alloc")
+
+    path = tmp_path / "net.pt"
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(3, 2).eval(), torch.zeros(1, 3)), str(path))
+    monkeypatch.setattr(torch.jit, "load", greedy)
+    with pytest.raises(ModelError, match=r"net\.pt: asks for more memory than there is"):
+        TorchScriptModel(path)

@@ -31,12 +31,14 @@ def forced(request, monkeypatch):
     """Codes of one form for every search; how many queries were searched over all pairs."""
     small, width = request.param
 
-    def choose(points, bias, queries, k):
+    def choose(points, bias, queries, k, *, scratch):
         basis = None
         if width:
             basis = mixed_basis(principal_directions(points, width)[0])
         lengths = bias.mul(-2).sqrt_()
-        codes = certified.encode_all(points, lengths, basis, small=small, multiple=8)
+        codes = certified.encode_all(
+            points, lengths, basis, small=small, multiple=8, scratch=scratch
+        )
         return certified.CodedPoints(points, bias, codes, basis)
 
     missed, sieve = [], search.Search._sieve
@@ -53,7 +55,7 @@ def forced(request, monkeypatch):
 
 def without_codes(points, queries, monkeypatch, **options):
     with monkeypatch.context() as patch:
-        patch.setattr("entangle_cli.neighbors.exact.choose_codes", lambda *_: None)
+        patch.setattr("entangle_cli.neighbors.exact.choose_codes", lambda *_, **__: None)
         metric = options.pop("metric")
         return ExactIndex(points, metric=metric).query(queries, **options)
 
@@ -179,13 +181,18 @@ def test_rooms_keep_what_exceeds_the_threshold_and_tell_which_ran_over():
     rooms = Rooms(5, 40, 32)
     for first in (0, 32):
         rooms.offer(np.ascontiguousarray(scores[:, first : first + 32]), threshold, first)
-    values, columns, full = rooms.content()
+    values, columns, full = rooms.content(slice(0, 5))
     assert full.tolist() == [False, False, False, True, False]
     for row in (0, 1, 2, 4):
         kept = values[row] > -np.inf
         assert columns[row][kept].tolist() == np.flatnonzero(scores[row] > threshold[row]).tolist()
         assert (values[row][kept] == scores[row, columns[row][kept]]).all()
     assert (values[3] == -np.inf).all()
+    part, places, over = rooms.content(slice(1, 3))
+    assert over.tolist() == [False, False]
+    for row, kept in ((1, part[0] > -np.inf), (2, part[1] > -np.inf)):
+        expected = np.flatnonzero(scores[row] > threshold[row])
+        assert places[row - 1][kept].tolist() == expected.tolist()
 
 
 def test_products_of_integers_are_exact_where_they_are_used():

@@ -1,9 +1,11 @@
 """Table 1 on digits, small enough for seconds."""
 
+from dataclasses import replace
+
 import pytest
 
 from entangle_cli.papers.claims import accuracy
-from entangle_cli.papers.pairs import Candidate, PairSizes, choose, pairs
+from entangle_cli.papers.pairs import PairSizes, choose, pairs, within_margin
 from entangle_cli.papers.verdicts import Verdict
 
 TINY = PairSizes(
@@ -11,7 +13,8 @@ TINY = PairSizes(
     runs=2,
     steps=20,
     batch_size=32,
-    candidates=(Candidate(-0.01), Candidate(-0.1)),
+    alphas=(-0.01, -0.1),
+    search_runs=2,
     search_steps=10,
     held_out=100,
     checkpoints=3,
@@ -46,40 +49,66 @@ def test_pairs_share_their_first_weights(settings_for):
 def test_alpha_is_chosen_without_the_test_data(settings_for):
     settings = settings_for(TINY)
     train = settings.shelf.load("mnist", "train")
-    chosen, trials = choose(settings, train, TINY)
-    assert [row["alpha"] for row in trials] == [0.0, -0.01, -0.1]
-    assert [row["alpha"] for row in trials if row["chosen"]] == [chosen.alpha]
-    assert chosen in TINY.candidates
+    chosen = choose(settings, train, TINY)
+    # two networks of each alpha that was tried, the baseline's first
+    assert [row["alpha"] for row in chosen.rows][:4] == [0.0, 0.0, -0.01, -0.01]
+    assert {row["alpha"] for row in chosen.rows if row["chosen"]} == {chosen.alpha}
+    assert chosen.alpha in TINY.alphas
     assert ("mnist", "test") not in settings.shelf._loaded
 
 
+ALPHAS = (-0.01, -0.02, -0.03)
+
+
 @pytest.mark.parametrize(
-    ("accuracies", "mixed", "expected"),
+    ("differences", "expected", "free", "tried"),
     [
-        # all cost nothing: the most mixed
-        ((0.9, 0.9, 0.9), (0.1, 0.2, 0.3), -0.1),
-        ((0.9, 0.9, 0.9), (0.1, 0.3, 0.2), -0.01),
-        # a fifth of a point may be lost, more may not
-        ((0.9, 0.898, 0.897), (0.1, 0.2, 0.3), -0.01),
-        # all cost something: the most accurate
-        ((0.9, 0.5, 0.7), (0.1, 0.3, 0.2), -0.1),
+        # none costs more than allowed: the strongest
+        (((0.0, 0.0), (0.001, 0.0), (0.0, 0.002)), -0.03, True, 3),
+        # the mean decides, and a fifth of a point may be lost
+        (((0.0, 0.0), (-0.01, 0.006), (-0.01, 0.005)), -0.02, True, 3),
+        # the first that costs more ends the search, whatever comes after
+        (((0.0, 0.0), (-0.004, -0.001), (0.01, 0.01)), -0.01, True, 2),
+        # already the weakest costs more: it is taken, and said so
+        (((-0.01, 0.0), (0.01, 0.01), (0.01, 0.01)), -0.01, False, 1),
     ],
 )
-def test_the_most_mixed_that_costs_nothing(settings_for, monkeypatch, accuracies, mixed, expected):
+def test_the_strongest_alpha_of_a_fixed_sequence(
+    settings_for, monkeypatch, differences, expected, free, tried
+):
+    made = []
+
     class Made:
         layers = ("fc1",)
 
-        def __init__(self, number):
-            self.accuracy, self.value = accuracies[number], mixed[number]
+        def __init__(self, plan):
+            made.append((plan.alpha, plan.seed))
+            number = plan.seed - made[0][1]
+            base = (0.9, 0.8)[number]
+            self.accuracy = base
+            if plan.alpha != 0:
+                self.accuracy += differences[ALPHAS.index(plan.alpha)][number]
 
         def entanglement(self, layer):
-            return self.value
+            return 0.5
 
-    order = [0.0, -0.01, -0.1]
     monkeypatch.setattr(
         "entangle_cli.papers.pairs.trained",
-        lambda settings, network, data, test, plan: Made(order.index(plan.alpha)),
+        lambda settings, network, data, test, plan: Made(plan),
     )
     settings = settings_for(TINY)
     train = settings.shelf.load("mnist", "train")
-    assert choose(settings, train, TINY)[0].alpha == expected
+    found = choose(settings, train, replace(TINY, alphas=ALPHAS))
+    assert (found.alpha, found.free) == (expected, free)
+    # baseline and candidates, of the same two seeds each
+    assert len(made) == 2 * (1 + tried)
+    assert len({seed for _, seed in made}) == 2
+    # the seeds of the final networks are others
+    assert min(seed for _, seed in made) >= TINY.runs
+    assert ("strongest" in str(found)) is free
+
+
+def test_the_margin_itself_is_allowed():
+    assert within_margin([-0.002])
+    assert within_margin([-0.004, 0.0])
+    assert not within_margin([-0.0021])

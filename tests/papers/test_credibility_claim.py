@@ -6,7 +6,7 @@ import torch
 
 from entangle_cli.papers.claims import credibility, triplet_credibility
 from entangle_cli.papers.credibility import CredibilitySizes, attacked, stage
-from entangle_cli.papers.pairs import Candidate, PairSizes, pairs
+from entangle_cli.papers.pairs import PairSizes, pairs
 from entangle_cli.papers.triplets import TripletTraining
 from entangle_cli.training.loop import as_inputs
 from entangle_cli.training.networks import build_network
@@ -17,7 +17,7 @@ PAIRS = PairSizes(
     runs=2,
     steps=60,
     batch_size=32,
-    candidates=(Candidate(-0.01),),
+    alphas=(-0.01,),
     search_steps=5,
     held_out=100,
     checkpoints=2,

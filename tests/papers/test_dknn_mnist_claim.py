@@ -32,6 +32,13 @@ def test_the_claim_from_data_to_comparison(settings_for):
     accuracy = named["clean: DkNN accuracy"]
     assert accuracy.measured == pytest.approx((clean["accuracy"] + found.rows[2]["accuracy"]) / 2)
     assert accuracy.runs == 2
+    spread = {(r["inputs"], r["quantity"]): r for r in found.tables["spread"]}
+    of_accuracy = spread["clean", "accuracy"]
+    assert of_accuracy["mean"] == pytest.approx(accuracy.measured)
+    # the deviation of two runs
+    assert of_accuracy["deviation"] == pytest.approx(
+        (of_accuracy["highest"] - of_accuracy["lowest"]) / 2**0.5
+    )
 
 
 def test_bins_are_shares_of_all_images(settings_for):
@@ -53,14 +60,19 @@ def test_the_published_bins_give_the_published_means():
         assert dknn_mnist.TARGETS[kind, "credibility"][0] == target
 
 
-def test_calibration_images_are_the_first_and_are_not_judged(settings_for):
+def test_calibration_images_are_not_judged(settings_for):
     settings = settings_for(TINY)
     train, test = (settings.shelf.load("mnist", split) for split in ("train", "test"))
-    scene = dknn_mnist._stage(train, test, TINY)
-    assert torch.equal(scene.calibration.images, test.images[:80])
-    assert len(scene.test.images) == 60
-    rest = {image.numpy().tobytes() for image in test.images[80:]}
-    assert {image.numpy().tobytes() for image in scene.test.images} <= rest
+    scenes = [dknn_mnist._stage(train, test, TINY, number, 0) for number in range(3)]
+    # the first run calibrates with the first images, as published, the others with their own
+    assert torch.equal(scenes[0].calibration.images, test.images[:80])
+    for scene, other in ((scenes[1], scenes[0]), (scenes[2], scenes[1])):
+        assert not torch.equal(scene.calibration.images, other.calibration.images)
+    rows = {image.numpy().tobytes() for image in test.images}
+    assert len(rows) == len(test.images)
+    for scene in scenes:
+        both = torch.cat([scene.calibration.images, scene.test.images])
+        assert len({image.numpy().tobytes() for image in both}) == 80 + 60
 
 
 def test_the_published_network_has_the_published_shapes():

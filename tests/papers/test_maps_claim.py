@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from entangle_cli.papers.claims import maps
-from entangle_cli.papers.pairs import Candidate, PairSizes
+from entangle_cli.papers.pairs import PairSizes
 
 TINY = maps.MapSizes(
     PairSizes(
@@ -12,7 +12,7 @@ TINY = maps.MapSizes(
         runs=2,
         steps=40,
         batch_size=32,
-        candidates=(Candidate(-0.01),),
+        alphas=(-0.01,),
         search_steps=5,
         held_out=100,
         checkpoints=2,

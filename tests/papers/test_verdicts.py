@@ -5,7 +5,15 @@ import math
 import pytest
 
 from entangle_cli.errors import MeasureError
-from entangle_cli.papers.verdicts import Verdict, above, below, interval, near
+from entangle_cli.papers.verdicts import (
+    Verdict,
+    above,
+    below,
+    further_run,
+    interval,
+    like_a_run,
+    near,
+)
 
 
 def test_interval_is_students():
@@ -65,3 +73,35 @@ def test_a_row_carries_its_rule():
     row = above("mean distance", [1.0, 2.0], 0.5, printed=0.7).to_row()
     assert row["rule"] == "above 0.5, with its interval"
     assert (row["printed"], row["runs"], row["verdict"]) == (0.7, 2, "direction")
+
+
+def test_a_further_run_lies_within_the_interval_of_the_mean_and_of_itself():
+    found = further_run([1.0, 2.0, 3.0])
+    # t(0.975, 2) = 4.3027, deviation 1, sqrt(1 + 1/3)
+    half = 4.302652730 * math.sqrt(4 / 3)
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half), rel=1e-8)
+    assert further_run([2.0]).low is None
+
+
+@pytest.mark.parametrize(
+    ("values", "printed", "verdict"),
+    [
+        ([1.0, 2.0, 3.0], (6.9, 6.9), Verdict.reproduced),
+        ([1.0, 2.0, 3.0], (7.0, 7.0), Verdict.not_reproduced),
+        ([1.0, 2.0, 3.0], (-3.1, -3.1), Verdict.not_reproduced),
+        # what is printed may be any of a range
+        ([1.0, 2.0, 3.0], (6.9, 9.0), Verdict.reproduced),
+        ([1.0, 2.0, 3.0], (-9.0, -2.9), Verdict.reproduced),
+        # no spread to hold it against
+        ([2.0], (2.0, 2.0), Verdict.cannot_show),
+    ],
+)
+def test_a_printed_run_is_held_against_the_spread_of_runs(values, printed, verdict):
+    found = like_a_run("q", values, printed)
+    assert found.verdict is verdict
+    assert found.measured == sum(values) / len(values)
+
+
+def test_how_a_printed_range_is_named():
+    assert like_a_run("q", [1.0, 2.0], (0.763, 0.794)).printed == "0.763 to 0.794"
+    assert like_a_run("q", [1.0, 2.0], (0.987, 0.987)).printed == 0.987

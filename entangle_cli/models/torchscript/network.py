@@ -113,6 +113,11 @@ def _load(path: Path, device: str) -> tuple[torch.jit.ScriptModule, bool]:
             module = torch.jit.load(str(path), map_location=device)
         except FAILURES as error:
             raise ModelError(f"{path}: {loading_reason(error)}") from None
+        except MemoryError:
+            raise ModelError(
+                f"{path}: asks for more memory than there is, for itself or because it is damaged; "
+                "export it again"
+            ) from None
     in_training = any(getattr(part, "training", False) for part in module.modules())
     try:
         return module.eval(), in_training

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from entangle_cli.papers.claim import Claim, ClaimResult, Scale, Settings
-from entangle_cli.papers.credibility import CredibilitySizes, Judge, attack_rows, stage
+from entangle_cli.papers.credibility import CredibilitySizes, attack_rows, stage
 from entangle_cli.papers.pairs import SIZES as PAIR_SIZES
 from entangle_cli.papers.pairs import Pairs, PairSizes, pairs
 from entangle_cli.papers.verdicts import Comparison, above, interval
@@ -33,9 +33,10 @@ def run(settings: Settings, name: str) -> ClaimResult:
     for number in range(sizes.runs):
         scene = stage(train, test, sizes, settings.seed + number)
         for model in MODELS:
-            judge = Judge(_side(found, model)[number], scene, sizes.k, settings.device)
             of = {"run": number, "model": model}
-            rows += [of | row for row in attack_rows(judge, sources(found, model, number), sizes)]
+            network, against = _side(found, model)[number], sources(found, model, number)
+            measured = attack_rows(network, scene, against, sizes, settings.device)
+            rows += [of | row for row in measured]
             settings.progress.advance()
     settings.progress.finish()
     lines = [fit(rows, number, model) for number in range(sizes.runs) for model in MODELS]
@@ -195,7 +196,7 @@ def _claim(name: str, figure: str, also: tuple[str, ...]) -> Claim:
         run=partial(run, name=name),
         sizes=SIZES[name],
         minutes={"quick": 4, "paper": 3000},
-        version=2,
+        version=3,
         quick_cannot=_QUICK,
         needs=(f"{name}@train", f"{name}@test"),
     )

@@ -217,7 +217,7 @@ _MNIST = Claim(
     run=gradients,
     sizes=SIZES["mnist"],
     minutes={"quick": 5, "paper": 1500},
-    version=2,
+    version=3,
     quick_cannot=_QUICK,
     needs=("mnist@train", "mnist@test"),
 )
@@ -235,7 +235,7 @@ CLAIMS = (
         _MNIST,
         name="figure-22",
         also=(),
-        version=3,
+        version=4,
         title="the first hidden layer of real and adversarial images, Fashion-MNIST",
         run=adversarial,
         sizes=SIZES["fashion"],

@@ -8,9 +8,9 @@ credibility follow accuracy.
 
 from entangle_cli.papers.claim import Claim, ClaimResult, Settings
 from entangle_cli.papers.claims.credibility import SIZES, fit
-from entangle_cli.papers.credibility import CredibilitySizes, Judge, attack_rows, stage
+from entangle_cli.papers.credibility import CredibilitySizes, attack_rows, stage
 from entangle_cli.papers.networks import Trained, trained
-from entangle_cli.papers.pairs import Candidate, Pairs, limited, pairs, training_settings
+from entangle_cli.papers.pairs import Pairs, limited, pairs, training_settings
 from entangle_cli.papers.triplets import TripletTraining
 from entangle_cli.papers.verdicts import above
 from entangle_cli.report.panels import FigureDescription, Panel, Series
@@ -28,10 +28,10 @@ def run(settings: Settings) -> ClaimResult:
     for number in range(sizes.runs):
         scene = stage(train, test, sizes, settings.seed + number)
         for model, network in _networks(settings, found, number).items():
-            judge = Judge(network, scene, sizes.k, settings.device)
             own = {"run": number, "model": model}
             attack = {"fgsm": (network.network, "fgsm")}
-            rows += [own | row for row in attack_rows(judge, attack, sizes)]
+            measured = attack_rows(network, scene, attack, sizes, settings.device)
+            rows += [own | row for row in measured]
     lines = [fit(rows, number, model) for number in range(sizes.runs) for model in MODELS]
 
     def less(key: str) -> list[float]:
@@ -65,7 +65,7 @@ def _networks(settings: Settings, found: Pairs, number: int) -> dict[str, Traine
         f"{sizes.pairs.network}-triplet",
         limited(train, sizes.pairs),
         (test.images, test.labels),
-        training_settings(sizes.pairs, Candidate(found.chosen.alpha), settings.seed + number),
+        training_settings(sizes.pairs, found.chosen.alpha, settings.seed + number),
         network=sizes.pairs.network,
         trainer=TripletTraining,
     )
@@ -95,7 +95,7 @@ CLAIMS = (
         run=run,
         sizes=SIZES["mnist"],
         minutes={"quick": 4, "paper": 1500},
-        version=2,
+        version=3,
         quick_cannot="more than a few networks, and an alpha chosen for the triplet loss itself",
         needs=("mnist@train", "mnist@test"),
     ),

@@ -10,6 +10,7 @@ from entangle_cli.measures.exemplars import LayerExemplars, exemplars
 from entangle_cli.measures.reliability import ReliabilityBin, reliability
 from entangle_cli.results import Result, Row
 from entangle_cli.runs.dknn.run import RELIABILITY, Found, JudgedSet
+from entangle_cli.runs.shared.columns import label_column
 from entangle_cli.runs.shared.tables import new_table, number, percent, plain_text
 from entangle_cli.text import file_stem
 
@@ -57,13 +58,12 @@ def input_columns(judged: JudgedSet) -> dict[str, Sequence[Any]]:
     A label that is not known, and the prediction of a model that has none, are empty.
     """
     evaluation, joint = judged.evaluation, judged.evaluation.joint
-    nothing = np.full(len(joint.prediction), -1)
-    labels, model = evaluation.labels, evaluation.model_prediction
+    count = len(joint.prediction)
     columns = {
-        "index": np.arange(len(joint.prediction)),
+        "index": range(count),
         "id": judged.dataset.ids,
-        "label": np.ma.masked_less(nothing if labels is None else labels, 0),
-        "model_prediction": np.ma.masked_less(nothing if model is None else model, 0),
+        "label": label_column(evaluation.labels, count),
+        "model_prediction": label_column(evaluation.model_prediction, count),
         "prediction": joint.prediction,
         "credibility": joint.credibility,
         "confidence": joint.confidence,

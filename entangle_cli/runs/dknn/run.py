@@ -27,10 +27,10 @@ from entangle_cli.runs.shared.preparing import (
     open_checkpoint,
     open_data,
     prepare,
-    resolve,
     resolve_device,
 )
 from entangle_cli.runs.shared.provenance import described, model_row, provenance, sanity
+from entangle_cli.runs.shared.resolving import resolve
 from entangle_cli.runs.shared.run_options import RunOptions
 from entangle_cli.runs.shared.searching import Searching, SearchOptions
 from entangle_cli.runs.shared.set_names import told_apart

@@ -26,10 +26,10 @@ from entangle_cli.runs.shared.preparing import (
     open_checkpoint,
     open_data,
     prepare,
-    resolve,
     resolve_device,
 )
 from entangle_cli.runs.shared.provenance import described, model_row, provenance, sanity
+from entangle_cli.runs.shared.resolving import resolve
 from entangle_cli.runs.shared.run_options import RunOptions
 from entangle_cli.runs.shared.sources import choose_checkpoint
 

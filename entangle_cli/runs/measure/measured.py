@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from entangle_cli import __version__
 from entangle_cli.measures.protocol import Protocol
+from entangle_cli.text import parse_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,7 @@ class MeasuredLayers:
         if self._fresh:
             return None
         try:
-            kept = json.loads(self._path(points, layer).read_text(encoding="utf-8"))
+            kept = parse_json(self._path(points, layer).read_text(encoding="utf-8"))
             values = {field.name: kept[field.name] for field in fields(Entanglement)}
             return Entanglement(**values | {"notes": tuple(values["notes"])})
         except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -68,7 +69,7 @@ class MeasuredLayers:
         if self._fresh:
             return None
         try:
-            kept = json.loads(self._pairs_path(points, layer).read_text(encoding="utf-8"))
+            kept = parse_json(self._pairs_path(points, layer).read_text(encoding="utf-8"))
             return tuple(ClassPair(**pair) for pair in kept["pairs"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None

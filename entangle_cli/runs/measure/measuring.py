@@ -17,6 +17,7 @@ from entangle_cli.runs.measure.measured import MeasuredLayers
 from entangle_cli.runs.measure.pairs import TABLE, pair_notes, pair_rows
 from entangle_cli.runs.shared.console import Terminal
 from entangle_cli.runs.shared.run_options import RunOptions
+from entangle_cli.scratch import give_back
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +72,7 @@ class Measuring:
                 if found is None:
                     found = self._measure(read(), labels)
                     kept.write(identity, name, found)
+                    give_back()
             except MeasureError as error:
                 self.fail(f"{model}, layer {name}", error)
                 continue

@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from entangle_cli.measures.bootstrap import bootstrap_intervals
 from entangle_cli.measures.detection import detection
 from entangle_cli.measures.ood.fitting import Key, column_name
 from entangle_cli.progress import Progress, silent
 from entangle_cli.results import Result, Row
 from entangle_cli.runs.ood.found import MEAN, OODFound, ScoredSet
+from entangle_cli.runs.shared.columns import Joined, label_column, repeated
 from entangle_cli.runs.shared.tables import new_table, number, percent, plain_text
 
 if TYPE_CHECKING:
@@ -118,25 +117,20 @@ def _best_first(rows: Sequence[Row]) -> tuple[float, str, str]:
 def score_columns(found: OODFound) -> dict[str, Sequence[object]]:
     """Outlier scores, a row per input: set, index, id, label, then a column per detector."""
     sets = (found.inside, *found.outside)
+    data = [one.dataset for one in sets]
     columns: dict[str, Sequence[object]] = {
-        "set": [one.dataset.name for one in sets for _ in range(len(one.dataset))],
-        "index": [i for one in sets for i in range(len(one.dataset))],
-        "id": [str(identifier) for one in sets for identifier in one.dataset.ids],
-        "label": [label for one in sets for label in _labels(one)],
+        "set": Joined([repeated(one.name, len(one)) for one in data]),
+        "index": Joined([range(len(one)) for one in data]),
+        "id": Joined([one.ids for one in data]),
+        "label": Joined([label_column(one.labels, len(one)) for one in data]),
     }
     for fitted in found.fitted:
-        if any(fitted.key in one.scores for one in sets):
-            columns[column_name(fitted.key)] = np.concatenate(
-                [one.scores.get(fitted.key, np.full(len(one.dataset), np.nan)) for one in sets]
+        key = fitted.key
+        if any(key in one.scores for one in sets):
+            columns[column_name(key)] = Joined(
+                [one.scores.get(key, repeated(None, len(one.dataset))) for one in sets]
             )
     return columns
-
-
-def _labels(one: ScoredSet) -> list[int | None]:
-    labels = one.dataset.labels
-    if labels is None:
-        return [None] * len(one.dataset)
-    return [None if label < 0 else int(label) for label in labels]
 
 
 def tables(result: Result) -> "Group":

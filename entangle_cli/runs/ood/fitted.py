@@ -24,6 +24,7 @@ from entangle_cli.measures.ood.fitting import FittedDetector
 from entangle_cli.measures.ood.state import from_state, to_state
 from entangle_cli.results import replace_whole
 from entangle_cli.runs.ood.found import OODFound
+from entangle_cli.text import parse_json
 
 FILE_NAME = "fitted.npz"
 _VERSION = 1
@@ -126,7 +127,7 @@ def read_fitted(folder: Path) -> FittedRun:
         with warnings.catch_warnings(), np.load(path, allow_pickle=False) as stored:
             # numpy remarks on odd headers, and reads them
             warnings.simplefilter("ignore")
-            header = json.loads(bytes(stored["header"]))
+            header = parse_json(bytes(stored["header"]))
             arrays = [stored[f"array_{number}"] for number in range(len(stored.files) - 1)]
         if header["version"] != _VERSION:
             raise UsageError(

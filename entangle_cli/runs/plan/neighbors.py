@@ -20,8 +20,8 @@ from entangle_cli.runs.shared.preparing import (
     open_checkpoint,
     open_data,
     prepare,
-    resolve,
 )
+from entangle_cli.runs.shared.resolving import resolve
 from entangle_cli.runs.shared.run_options import RunOptions
 from entangle_cli.runs.shared.searching import Searching, SearchOptions
 from entangle_cli.runs.shared.sources import choose_checkpoint

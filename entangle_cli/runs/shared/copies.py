@@ -11,6 +11,7 @@ from entangle_cli.activations.duplicates import duplicates_note
 from entangle_cli.activations.feed import Feed
 from entangle_cli.activations.schema import digest
 from entangle_cli.results import write_text
+from entangle_cli.text import parse_json
 
 PREFIX = "copies-"
 
@@ -36,7 +37,7 @@ def remember(path: Path, count: int) -> None:
 def remembered(path: Path, rows: int) -> int | None:
     """The count that was kept for a data set of so many samples, None where there is none."""
     try:
-        count = json.loads(path.read_text(encoding="utf-8"))["copies"]
+        count = parse_json(path.read_text(encoding="utf-8"))["copies"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return count if isinstance(count, int) and 0 < count < rows else None

@@ -11,12 +11,11 @@ from entangle_cli.errors import EntangleError, UsageError
 from entangle_cli.models.series import Checkpoint
 from entangle_cli.project import BUILT_IN, Project
 from entangle_cli.runs.shared.console import Terminal
+from entangle_cli.runs.shared.resolving import remember, resolve
 from entangle_cli.runs.shared.run_options import RunOptions
 from entangle_cli.text import suggestion
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from entangle_cli.activations.feed import Feed
     from entangle_cli.activations.file import ActivationFile
     from entangle_cli.datasets.dataset import Dataset
@@ -162,33 +161,6 @@ def family_preprocessing(
     return found
 
 
-def resolve(model: "Model", dataset: "Dataset", project: Project, run: RunOptions) -> "Resolved":
-    """How to feed the data to the model: given, found beside or inside the file, or probed."""
-    from entangle_cli.activations.logits import class_outputs
-    from entangle_cli.datasets.probing import Resolved, resolve_preprocessing
-
-    if not model.inputs:
-        return Resolved(None, "arrays pass untouched")
-    if dataset.kind == "arrays":
-        return resolve_preprocessing(None, "", dataset, explicit=run.preprocess)
-
-    def predict(batch: "np.ndarray") -> "np.ndarray | None":
-        return class_outputs(model.run([batch], (), lambda name, values: None))
-
-    spec = model.inputs[0]
-    return resolve_preprocessing(
-        spec.shape,
-        spec.dtype,
-        dataset,
-        predict=predict if len(model.inputs) == 1 else None,
-        seed=run.seed,
-        explicit=run.preprocess,
-        project=project.preprocess,
-        embedded=model.metadata,
-        model_path=model.path,
-    )
-
-
 def activations(
     prepared: Prepared,
     run: RunOptions,
@@ -203,9 +175,8 @@ def activations(
     """
     from entangle_cli.activations.dump import dump
     from entangle_cli.runs.merge.caches import adopt_store
-    from entangle_cli.runs.shared.copies import copies_note
 
-    path = path or default_path(prepared, run)
+    elsewhere, path = path is not None, path or default_path(prepared, run)
     if run.shard is not None and not run.overwrite:
         # what the folder of the whole run has is not made anew by every shard
         adopt_store(default_path(prepared, replace(run, output=run.shard.output(run.output))), path)
@@ -225,14 +196,23 @@ def activations(
         progress=terminal,
         overwrite=run.overwrite,
     )
+    if notes is None:
+        for note in _about(stored, prepared):
+            terminal.warn(note)
+    else:
+        notes += [note for note in _about(stored, prepared) if note not in notes]
+    if not elsewhere:
+        remember(prepared.resolved, prepared.model, run)
+    return stored
+
+
+def _about(stored: "ActivationFile", prepared: Prepared) -> list[str]:
+    """What the checks found, and that samples are copies of others."""
+    from entangle_cli.runs.shared.copies import copies_note
+
     found = [f"{prepared.model.path.name}: {check}" for check in stored.checks]
     copies = copies_note(prepared.feed, stored.path.parent)
-    for note in [*found, *([copies] if copies else [])]:
-        if notes is None:
-            terminal.warn(note)
-        elif note not in notes:
-            notes.append(note)
-    return stored
+    return [*found, *([copies] if copies else [])]
 
 
 def default_path(prepared: Prepared, run: RunOptions) -> Path:

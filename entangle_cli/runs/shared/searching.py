@@ -15,6 +15,7 @@ from entangle_cli.neighbors.store import NeighborStore
 from entangle_cli.results import Row
 from entangle_cli.runs.shared.console import Terminal
 from entangle_cli.runs.shared.run_options import RunOptions
+from entangle_cli.scratch import give_back
 
 if TYPE_CHECKING:
     from entangle_cli.neighbors.interface import NeighborIndex
@@ -39,7 +40,7 @@ class Searching:
         self, run: RunOptions, asked: SearchOptions, terminal: Terminal, notes: list[str]
     ) -> None:
         self.run, self.asked, self.terminal, self.notes = run, asked, terminal, notes
-        self._store = NeighborStore(run.output / "neighbors")
+        self.store = NeighborStore(run.output / "neighbors")
 
     def neighbors(
         self, train: ActivationFile, others: Sequence[ActivationFile], layers: Sequence[str]
@@ -60,16 +61,17 @@ class Searching:
         queries = sum(other.rows for other in others)
         for layer in layers:
             index, notes = None, []
+            give_back()
             for by_layer, other in zip(found, others, strict=True):
-                identity = self._identity(train.identity, other.identity, layer)
-                kept = self._store.read(identity)
+                identity = self.identity(train.identity, other.identity, layer)
+                kept = self.store.read(identity)
                 if kept is None:
                     index = index or self._index(train, layer, queries, notes)
                     lists = self._query(index, train, other, layer)
                     told = [n for n in dict.fromkeys(notes) if not n.startswith(_EXPECTED)]
-                    self._store.write(identity, lists, told)
+                    self.store.write(identity, lists, told)
                     # from its file, so that the room of the search is given back
-                    kept = self._store.read(identity)
+                    kept = self.store.read(identity)
                     by_layer[layer] = lists if kept is None else kept[0]
                 else:
                     by_layer[layer], told = kept
@@ -127,7 +129,7 @@ class Searching:
 
     def holds(self, train: Row, other: Row, layer: str) -> bool:
         """Whether this list is on disk; ``train`` and ``other`` are identities of activations."""
-        return self._store.read(self._identity(train, other, layer)) is not None
+        return self.store.read(self.identity(train, other, layer)) is not None
 
     def _note(self, layer: str, texts: Sequence[str]) -> None:
         """Say what matters; that a search is exact is what everybody expects."""
@@ -161,7 +163,8 @@ class Searching:
         except MeasureError as error:
             raise MeasureError(f"layer {layer}: {error}") from error
 
-    def _identity(self, train: Row, other: Row, layer: str) -> Row:
+    def identity(self, train: Row, other: Row, layer: str) -> Row:
+        """What a list is found again by; ``train`` and ``other`` are identities of activations."""
         return {
             "train": train,
             "query": other,

@@ -1,5 +1,7 @@
 """Measuring by an engine: the layers of all checkpoints at once, kept where the command looks.
 
+A layer is a unit; the last large ones, which are fewer than workers, are cut (``visiting``).
+
 The command then goes its usual way and finds every layer measured. What workers could not measure
 for a reason of its own it finds out again itself; only what ended workers is not tried here.
 """
@@ -12,17 +14,26 @@ from typing import TYPE_CHECKING
 from entangle_cli.activations.file import ActivationFile
 from entangle_cli.engines.interface import GivenUp, Unit
 from entangle_cli.errors import EntangleError, StoppedEarly
+from entangle_cli.measures import visits
+from entangle_cli.measures.protocol import measure
 from entangle_cli.models.series import Checkpoint
+from entangle_cli.runs.measure.layer_points import every_label
 from entangle_cli.runs.measure.measured import MeasuredLayers
 from entangle_cli.runs.shared.preparing import default_path, open_checkpoint, prepare
 from entangle_cli.runs.spread.dumping import DumpJob, fill, plan_dump
 from entangle_cli.runs.spread.tasks import LayerTask, measure_layer
+from entangle_cli.runs.spread.visiting import Visiting, visits_folder
+from entangle_cli.scratch import give_back
 
 if TYPE_CHECKING:
     from entangle_cli.datasets.dataset import Dataset
     from entangle_cli.datasets.probing import Resolved
     from entangle_cli.project import Project
     from entangle_cli.runs.measure.measuring import Measuring
+
+
+# an activation file and the name of a layer in it
+Layer = tuple[ActivationFile, str]
 
 
 @dataclass
@@ -88,17 +99,28 @@ def spread_layers(
     Raises:
         StoppedEarly: the disk is full, or no worker is left.
     """
-    run = measuring.run
-    units = [
-        _unit(measuring, stored, name)
+    missing = [
+        (stored, name)
         for stored, names in files
         for name in names
         if not _is_measured(measuring, stored, name)
     ]
+    together = _together(measuring, missing)
+    alone = [layer for layer in missing if layer not in together]
+    given_up = _whole_layers(measuring, [_unit(measuring, *layer) for layer in alone])
+    given_up |= _layers_together(measuring, together)
+    measuring.run = replace(measuring.run, engine=None, overwrite=False)
+    return given_up
+
+
+def _whole_layers(
+    measuring: "Measuring", units: Sequence[Unit]
+) -> dict[tuple[str, str], EntangleError]:
+    """Layers each of which is measured by one worker."""
     given_up: dict[tuple[str, str], EntangleError] = {}
     measuring.terminal.start("measuring", len(units))
     try:
-        for outcome in run.engine.run(measure_layer, units, measuring.terminal):
+        for outcome in measuring.run.engine.run(measure_layer, units, measuring.terminal):
             task = outcome.unit.task
             if isinstance(outcome.error, GivenUp):
                 given_up[task.file, task.layer] = outcome.error
@@ -106,8 +128,65 @@ def spread_layers(
                 raise outcome.error
     finally:
         measuring.terminal.finish()
-    measuring.run = replace(run, engine=None, overwrite=False)
     return given_up
+
+
+def _together(measuring: "Measuring", missing: Sequence[Layer]) -> list[Layer]:
+    """The layers that all workers measure together, one after another.
+
+    Whole layers need nothing of the command and come first; together are those that would leave
+    workers without one. The bytes are the same.
+    """
+    protocol = measuring.protocol
+    if measuring.run.device != "cpu" or protocol.batch_size is not None or measuring.pairs:
+        return []
+    large = [layer for layer in missing if layer[0].rows >= visits.GROUPED]
+    left = len(large) % measuring.run.engine.describe()["workers"]
+    return large[len(large) - left :]
+
+
+def _layers_together(
+    measuring: "Measuring", layers: Sequence[Layer]
+) -> dict[tuple[str, str], EntangleError]:
+    given_up: dict[tuple[str, str], EntangleError] = {}
+    if not layers:
+        return given_up
+    with visits_folder(measuring.run.output) as folder:
+        for stored, layer in layers:
+            try:
+                _measure_together(measuring, stored, layer, folder)
+            except GivenUp as error:
+                given_up[str(stored.path), layer] = error
+            except StoppedEarly:
+                raise
+            except EntangleError:
+                # said when the layer's turn comes
+                continue
+            finally:
+                measuring.terminal.finish()
+    return given_up
+
+
+def _measure_together(
+    measuring: "Measuring", stored: ActivationFile, layer: str, folder: Path
+) -> None:
+    run, protocol, scratch = measuring.run, measuring.protocol, measuring.scratch
+    labels = every_label(stored.labels, stored.path.name)
+    elsewhere = Visiting(
+        run.engine,
+        measuring.terminal,
+        stored,
+        layer,
+        metric=protocol.metric,
+        scratch=scratch,
+        folder=folder,
+    )
+    found = measure(stored.points(layer), labels, protocol, scratch=scratch, elsewhere=elsewhere)
+    kept = MeasuredLayers(
+        run.output / "measured", protocol, labels, device=run.device, fresh=run.overwrite
+    )
+    kept.write(stored.identity, layer, found)
+    give_back()
 
 
 def _unit(measuring: "Measuring", stored: ActivationFile, layer: str) -> Unit:

@@ -9,7 +9,7 @@ from entangle_cli.models.series import Checkpoint, order_checkpoints
 from entangle_cli.results import Result, Row
 from entangle_cli.runs.measure.measuring import Measuring
 from entangle_cli.runs.measure.pairs import TABLE, parsed_pair
-from entangle_cli.text import plain
+from entangle_cli.text import parse_json, plain
 
 
 class Pieces:
@@ -84,7 +84,7 @@ class Pieces:
             return
         try:
             text = (blank.run.output / "measure.json").read_text(encoding="utf-8")
-            earlier = json.loads(text)
+            earlier = parse_json(text)
             if earlier["provenance"] != json.loads(json.dumps(self.provenance)):
                 return
             found = {model["model"]: model for model in earlier["models"]}

@@ -17,7 +17,8 @@ from entangle_cli.runs.measure.readings import readings
 from entangle_cli.runs.measure.run import measure_checkpoint
 from entangle_cli.runs.measure.trackers import Trackers
 from entangle_cli.runs.shared.live import Board
-from entangle_cli.runs.shared.preparing import Prepared, open_checkpoint, prepare, resolve
+from entangle_cli.runs.shared.preparing import Prepared, open_checkpoint, prepare
+from entangle_cli.runs.shared.resolving import resolve
 from entangle_cli.runs.watch.arrivals import PATIENCE_SECONDS, SETTLE_SECONDS, Arrivals
 from entangle_cli.runs.watch.folder import WatchedFolder
 from entangle_cli.runs.watch.results import Pieces, require_rows
