@@ -26,6 +26,7 @@ import numpy as np
 from entangle_cli.errors import MeasureError
 from entangle_cli.measures.detection import as_scores
 from entangle_cli.progress import Progress, silent
+from entangle_cli.scratch import spilled_array
 
 Key = TypeVar("Key", bound=Hashable)
 Interval = tuple[float, float]
@@ -33,7 +34,7 @@ Interval = tuple[float, float]
 SAMPLES = 1000
 # so many resamples go through a sort order at once; more inputs than this share fewer
 _TOGETHER = 32
-_BLOCK_INPUTS = 1 << 20
+_BLOCK_INPUTS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,13 @@ def _ordered(inside: np.ndarray, outside: np.ndarray) -> _Order:
     ranked = inside[rows]
     below = np.searchsorted(ranked, outside, "left")
     up_to = np.searchsorted(ranked, outside, "right")
-    tied = (below != up_to).any()
-    # half the size of the default type: a hundred detectors stay in memory at once
-    narrow = np.int32
-    return _Order(rows.astype(narrow), below.astype(narrow), up_to.astype(narrow) if tied else None)
+    tied = bool((below != up_to).any())
+    # half the size of the default type, and not in memory: a hundred detectors are kept at once
+    parts = [rows, below, *([up_to] if tied else [])]
+    held = spilled_array((sum(map(len, parts)),), np.int32)
+    np.concatenate(parts, out=held, casting="same_kind")
+    found = np.split(held, np.cumsum([len(part) for part in parts[:-1]]))
+    return _Order(*found) if tied else _Order(*found, None)
 
 
 def _drawn(draw: np.random.Generator, size: int) -> np.ndarray:

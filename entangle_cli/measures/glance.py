@@ -57,13 +57,13 @@ class Look:
 
         def look(room: Room, tiles: list[Tile]) -> Tensor:
             rest = points.count - tiles[0].rows.start
-            sums = torch.zeros(1, 2, 1, rest, dtype=torch.float64, device=points.device)
-            minima = torch.full_like(sums[0, :, 0], torch.inf)
+            both = points.vectors(2, 2, count=rest)
+            minima, sums = both[0].fill_(torch.inf), both[1].view(1, 2, 1, rest)
             for tile in tiles:
                 d = room.distances(tile.rows, tile.columns)
                 lower_minima(points, minima, tile, d)
                 weighting.add_tile(sums, room, tile, d)
-            return torch.stack([minima, sums[0, :, 0]])
+            return both
 
         return look
 

@@ -94,8 +94,7 @@ def find_nearest(
 def _block_minima(points: PreparedPoints, distances: TileDistances, tiles: list[Tile]) -> Tensor:
     """Minima over the tiles of some rows, for these rows and all after them, ``(2, rest)``."""
     first = tiles[0].rows.start
-    minima = torch.full((2, points.count - first), torch.inf, dtype=torch.float64)
-    minima = minima.to(points.device)
+    minima = points.vectors(2, fill=torch.inf, count=points.count - first)
     for tile in tiles:
         lower_minima(points, minima, tile, distances(tile.rows, tile.columns))
     return minima

@@ -87,13 +87,14 @@ class PreparedPoints:
         widths = np.diff(self.bounds)
         return torch.from_numpy(np.repeat(widths, widths).astype(np.float64)).to(self.device)
 
-    def vectors(self, *shape: int, fill: float = 0.0) -> Tensor:
-        """Numbers for every point, ``(*shape, n)`` float64, all ``fill`` to begin with.
+    def vectors(self, *shape: int, fill: float = 0.0, count: int | None = None) -> Tensor:
+        """Numbers for every point, or for ``count`` of them, ``(*shape, n)`` float64, all ``fill``.
 
         Of many points they lie in an unlinked file where there is a folder for such.
         """
         large = self.count >= _MANY and self.device.type == "cpu"
-        room = scratch_array((*shape, self.count), np.float64, self.scratch if large else None)
+        shape = (*shape, self.count if count is None else count)
+        room = scratch_array(shape, np.float64, self.scratch if large else None)
         return torch.from_numpy(room).to(self.device).fill_(fill)
 
     def norms(self, dtype: torch.dtype) -> Tensor:

@@ -112,8 +112,8 @@ class Weighting:
     def block(self, room: Room, tiles: list[Tile]) -> Tensor:
         """Sums of some rows and all after them, ``(temperatures, 2, orders, rest)`` float64."""
         first = tiles[0].rows.start
-        shape = len(self.scales), 2, self.orders, self.points.count - first
-        sums = torch.zeros(shape, dtype=torch.float64, device=self.points.device)
+        rest = self.points.count - first
+        sums = self.points.vectors(len(self.scales), 2, self.orders, count=rest)
         for tile in tiles:
             self.add_tile(sums, room, tile, room.distances(tile.rows, tile.columns))
         return sums

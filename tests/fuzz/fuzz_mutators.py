@@ -189,7 +189,8 @@ def _inside_zip(chance: random.Random, data: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [[m.filename, archive.read(m), m.compress_type] for m in archive.infolist()]
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError,
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ArithmeticError,
+            ValueError,
             RuntimeError, struct.error):  # fmt: skip
         return flip_bits(chance, data)
     if not members:

@@ -149,7 +149,8 @@ def _held(folder: Path) -> Iterator[None]:
 
 def _taken(path: str) -> torch.Tensor:
     try:
-        found = np.load(path)
+        # mapped: what is added up next need not be in memory
+        found = np.load(path, mmap_mode="c")
     except FileNotFoundError:
         raise StoreError(
             f"{path}: a worker wrote it and it is not here; workers need the folders of the "
