@@ -11,14 +11,15 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "entangle_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-ROOT = {"__init__", "errors", "text", "progress", "scratch", "results", "project"}
-GROUND = {"__init__", "errors", "text", "progress", "scratch"}
+ROOT = {"__init__", "errors", "text", "progress", "scratch", "rehearsal", "results", "project"}
+GROUND = {"__init__", "errors", "text", "progress", "scratch", "rehearsal"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "text": set(),
     "progress": set(),
     "scratch": set(),
+    "rehearsal": set(),
     "results": {"__init__", "text"},
     "project": {"errors", "text"},
     "models": GROUND,

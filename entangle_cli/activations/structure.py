@@ -17,6 +17,7 @@ import numpy as np
 
 from entangle_cli.activations.schema import DTYPES, FORMAT, FORMAT_VERSION, StoredLayer
 from entangle_cli.errors import StoreError
+from entangle_cli.rehearsal import rehearsed
 from entangle_cli.text import parse_json
 
 # what h5py raises for a file that is not what it seems
@@ -29,6 +30,11 @@ _UNREADABLE = (
     AttributeError,
     OverflowError,
 )
+# structure takes milliseconds to read; a machine under load gets much more
+_SECONDS = 5.0
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# versions of files that came through: device, inode, size, time
+_SOUND: set[tuple[int, int, int, int]] = set()
 _REDUCTIONS = ("flatten", "mean", "max", "none")
 
 
@@ -67,10 +73,17 @@ def is_activation_file(path: str | os.PathLike[str]) -> bool:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return False
-        with h5py.File(path, "r", locking=False) as file:
-            return file.attrs.get("format") == FORMAT
+        with path.open("rb") as file:
+            if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
+                return False
+        return _trouble(path) is None and _format(path) == FORMAT
     except _UNREADABLE:
         return False
+
+
+def _format(path: Path) -> object:
+    with h5py.File(path, "r", locking=False) as file:
+        return file.attrs.get("format")
 
 
 def read_structure(path: Path) -> Structure:
@@ -79,6 +92,35 @@ def read_structure(path: Path) -> Structure:
     Raises:
         StoreError: not a store of activations, of a version not known, or damaged.
     """
+    trouble = _trouble(path)
+    if trouble is not None:
+        raise StoreError(
+            f"{path}: cannot be read as HDF5 ({trouble}), it is damaged; "
+            "dump again with --overwrite"
+        )
+    return _read(path)
+
+
+def _trouble(path: Path) -> str | None:
+    """What keeps the HDF5 library from reading a file; tried once per process and file.
+
+    Checksums find damage; whoever means harm makes them agree, and the library then crashes or
+    goes round in circles.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # reading says it better
+    version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if version in _SOUND:
+        return None
+    trouble = rehearsed(lambda: _read(path), _SECONDS)
+    if trouble is None:
+        _SOUND.add(version)
+    return trouble
+
+
+def _read(path: Path) -> Structure:
     with _reading(path) as file:
         if file.attrs.get("format") != FORMAT:
             raise StoreError(f"{path}: is not an activation file; give one made by entangle dump")

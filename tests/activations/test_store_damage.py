@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from fakes import fill, make_spec
 
-from entangle_cli.activations.file import ActivationFile
+from entangle_cli.activations import structure
+from entangle_cli.activations.file import ActivationFile, is_activation_file
 from entangle_cli.activations.journal import read_journal
 from entangle_cli.activations.structure import read_structure
 from entangle_cli.activations.verify import verify
 from entangle_cli.activations.writer import ActivationWriter
 from entangle_cli.errors import StoreError
+from tests.fuzz.fuzz_stores import resealed, stores
 
 PARTS = ("a.h5", "a.journal", "a.manifest.json")
 
@@ -178,3 +180,20 @@ def test_a_file_whose_journal_belongs_elsewhere_does_not_reach_the_hdf5_library(
         [sys.executable, "-c", script, str(store)], cwd=root, capture_output=True, text=True
     )
     assert (found.returncode, "damaged in its header" in found.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 2**64 - 16)])
+def test_a_file_that_keeps_the_library_busy_for_ever(tmp_path, monkeypatch, index, size):
+    """Its checksums agree: an object of the global heap has no size, or one that wraps around."""
+    (finished, _) = stores()
+    data = bytearray(finished.files["a.h5"])
+    heap = data.index(b"GCOL") + 16
+    data[heap : heap + 2] = index.to_bytes(2, "little")
+    data[heap + 8 : heap + 16] = size.to_bytes(8, "little")
+    for name, content in resealed({**finished.files, "a.h5": bytes(data)}).items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(structure, "_SECONDS", 0.5)
+    path = tmp_path / "a.h5"
+    with pytest.raises(StoreError, match=r"no end within 0.5 s\), it is damaged; dump again"):
+        ActivationFile.open(path)
+    assert not is_activation_file(path)

@@ -20,8 +20,8 @@ from entangle_cli.datasets.fingerprint import file_digest
 from entangle_cli.datasets.formats.arrays import Columns, dataset_of, row_count
 from entangle_cli.datasets.labels import class_names_from, read_labels
 from entangle_cli.datasets.reference import Reference, choose_split, is_split_name
-from entangle_cli.datasets.rehearsal import rehearsed
 from entangle_cli.errors import DataError
+from entangle_cli.rehearsal import rehearsed
 from entangle_cli.text import suggestion
 
 # deflate, shuffle, fletcher32, szip, nbit, scale-offset, lzf: all part of h5py itself

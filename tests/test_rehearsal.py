@@ -8,8 +8,8 @@ import pytest
 
 from entangle_cli.datasets import open_dataset
 from entangle_cli.datasets.formats import hdf5
-from entangle_cli.datasets.rehearsal import rehearsed
 from entangle_cli.errors import DataError
+from entangle_cli.rehearsal import rehearsed
 
 
 def test_what_comes_to_an_end_is_no_trouble():
