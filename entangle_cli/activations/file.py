@@ -65,7 +65,7 @@ class ActivationFile:
         self.journal = journal
         self.complete = complete
         self.rows, self.total_rows = journal.rows, journal.header.rows
-        structure = read_structure(path)
+        structure = read_structure(path, journal.header.skeleton)
         _check_agreement(path, structure.identity, structure.rows, structure.blocks, journal)
         self.layers = structure.layers
         self.identity, self.provenance = structure.identity, structure.provenance

@@ -20,6 +20,7 @@ from entangle_cli.activations.schema import (
     journal_path,
     manifest_path,
 )
+from entangle_cli.activations.structure import vouch
 from entangle_cli.errors import StoreError
 from entangle_cli.text import plain
 
@@ -120,6 +121,7 @@ def _create(path: Path, spec: FileSpec) -> None:
             header = skeleton.create(fd, spec)
         finally:
             os.close(fd)
+        vouch(header.skeleton)
         # the journal first: an .h5 file without one is damaged, a journal without one is nothing
         write_atomic(journal_path(path), first_line(header))
         os.replace(unfinished, path)

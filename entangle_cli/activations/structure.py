@@ -33,8 +33,8 @@ _UNREADABLE = (
 # structure takes milliseconds to read; a machine under load gets much more
 _SECONDS = 5.0
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# versions of files that came through: device, inode, size, time
-_SOUND: set[tuple[int, int, int, int]] = set()
+# digests of what this process wrote itself, or has read in a child
+_SOUND: set[str] = set()
 _REDUCTIONS = ("flatten", "mean", "max", "none")
 
 
@@ -86,38 +86,39 @@ def _format(path: Path) -> object:
         return file.attrs.get("format")
 
 
-def read_structure(path: Path) -> Structure:
-    """Read everything but the numbers.
+def vouch(skeleton: str) -> None:
+    """The HDF5 library comes through files whose bytes outside the blocks have this sha256."""
+    _SOUND.add(skeleton)
+
+
+def read_structure(path: Path, skeleton: str) -> Structure:
+    """Read everything but the numbers, from a file whose bytes outside its blocks were checked.
+
+    Args:
+        path: the ``.h5`` file.
+        skeleton: the sha256 of those bytes.
 
     Raises:
         StoreError: not a store of activations, of a version not known, or damaged.
     """
-    trouble = _trouble(path)
-    if trouble is not None:
-        raise StoreError(
-            f"{path}: cannot be read as HDF5 ({trouble}), it is damaged; "
-            "dump again with --overwrite"
-        )
+    if skeleton not in _SOUND:
+        trouble = _trouble(path)
+        if trouble is not None:
+            raise StoreError(
+                f"{path}: cannot be read as HDF5 ({trouble}), it is damaged; "
+                "dump again with --overwrite"
+            )
+        vouch(skeleton)
     return _read(path)
 
 
 def _trouble(path: Path) -> str | None:
-    """What keeps the HDF5 library from reading a file; tried once per process and file.
+    """What keeps the HDF5 library from reading a file, in a few words.
 
     Checksums find damage; whoever means harm makes them agree, and the library then crashes or
     goes round in circles.
     """
-    try:
-        found = path.stat()
-    except OSError:
-        return None  # reading says it better
-    version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if version in _SOUND:
-        return None
-    trouble = rehearsed(lambda: _read(path), _SECONDS)
-    if trouble is None:
-        _SOUND.add(version)
-    return trouble
+    return rehearsed(lambda: _read(path), _SECONDS)
 
 
 def _read(path: Path) -> Structure:

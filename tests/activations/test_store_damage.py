@@ -158,14 +158,14 @@ def test_only_plain_bytes_of_the_file_itself_are_read(store, tmp_path, kind):
         del group["activations"]
         HOSTILE[kind](group, secret)
     with pytest.raises(StoreError, match="not a readable activation file"):
-        read_structure(store)
+        read_structure(store, "0" * 64)
 
 
 def test_a_newer_format_is_refused(store):
     with h5py.File(store, "r+") as file:
         file.attrs["format_version"] = "2.0"
     with pytest.raises(StoreError, match=r"version 2\.0, this program reads 1\.0"):
-        read_structure(store)
+        read_structure(store, "0" * 64)
 
 
 def test_a_file_whose_journal_belongs_elsewhere_does_not_reach_the_hdf5_library(store):
@@ -197,3 +197,14 @@ def test_a_file_that_keeps_the_library_busy_for_ever(tmp_path, monkeypatch, inde
     with pytest.raises(StoreError, match=r"no end within 0.5 s\), it is damaged; dump again"):
         ActivationFile.open(path)
     assert not is_activation_file(path)
+
+
+def test_what_this_process_wrote_or_has_read_is_not_tried_again(store, monkeypatch):
+    tried = []
+    monkeypatch.setattr(structure, "rehearsed", lambda *_: tried.append(1))
+    ActivationFile.open(store)
+    assert tried == []
+    monkeypatch.setattr(structure, "_SOUND", set())
+    ActivationFile.open(store)
+    ActivationFile.open(store)
+    assert tried == [1]
