@@ -8,7 +8,7 @@ handed on is what the search over all pairs hands on, so the answer is certified
 *Conventions*: as in ``search``; a *part* is some queries that are coded with one step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,7 @@ class CoarseSearch:
         expected = (k + 1) * len(chosen) / len(rows)
         # four standard deviations: that too few pass happens once in some ten thousand queries
         self._rank = min(len(chosen), int(expected + 4 * expected**0.5) + 3)
-        room = PART_ROWS * max(min(TILE_ROWS, len(self._bias)), len(chosen))
+        room = PART_ROWS * min(TILE_ROWS, len(self._bias))
         self._rooms = Rooms(PART_ROWS, ROOM, TILE_ROWS)
         self._real = torch.empty(room)
         self._whole = torch.empty(room if coded.small else 0, dtype=torch.int32)
@@ -104,24 +104,37 @@ class CoarseSearch:
         """Upper bounds of the scores of a few queries with a few points, ``(b, n)``."""
         coded = self._coded
         codes = encode(matrix, lengths, coded.basis, small=coded.small, together=True)
-        return self._products(codes, coded.codes, self._upper_bias(codes))
+        return torch.cat([scores.clone() for _, scores in self._tiles(codes)], 1)
 
     def _collect(self, matrix: Tensor, lengths: Tensor) -> Tensor:
         """Fill the rooms with bounds of scores; the threshold that they exceed, ``(b,)``."""
         coded = self._coded
         codes = encode(matrix, lengths, coded.basis, small=coded.small, together=True)
-        sampled = self._products(codes, self._sampled, self._bias[self._sample].float())
-        # the best of every group: of a few good ones hardly two are in the same group
-        groups = sampled.view(len(sampled), GROUP, -1).amax(1)
-        threshold = _largest(groups, min(self._rank, groups.shape[1]))
+        threshold = self._sampled_threshold(codes)
         rooms = self._rooms
         rooms.clear(len(matrix))
-        bias = self._upper_bias(codes)
-        for first in range(0, len(bias), TILE_ROWS):
-            tile = slice(first, first + TILE_ROWS)
-            scores = self._products(codes, coded.codes[tile], bias[tile])
+        for first, scores in self._tiles(codes):
             rooms.offer(scores.numpy(), threshold.numpy(), first)
         return threshold
+
+    def _tiles(self, codes: Codes) -> Iterator[tuple[int, Tensor]]:
+        """Upper bounds of scores with the points from the first on, ``(b, c)``, in one room."""
+        for first in range(0, len(self._bias), TILE_ROWS):
+            tile = slice(first, first + TILE_ROWS)
+            bias = self._upper_bias(codes, tile)
+            yield first, self._products(codes, self._coded.codes[tile], bias)
+
+    def _sampled_threshold(self, codes: Codes) -> Tensor:
+        """What as many points should exceed as are among the k best, told from some, ``(b,)``."""
+        groups = []
+        for start in range(0, len(self._sample), TILE_ROWS):
+            tile = slice(start, start + TILE_ROWS)
+            bias = self._bias[self._sample[tile]].float()
+            scores = self._products(codes, self._sampled[tile], bias)
+            # the best of every group: of a few good ones hardly two are in the same group
+            groups.append(scores.view(len(scores), GROUP, -1).amax(1))
+        best = torch.cat(groups, 1)
+        return _largest(best, min(self._rank, best.shape[1]))
 
     def _collected(
         self, rows: slice, own: Tensor, threshold: Tensor
@@ -131,9 +144,9 @@ class CoarseSearch:
         bounds.masked_fill_(columns == own[:, None], -torch.inf)
         return bounds, columns, threshold.double().masked_fill_(full, torch.inf)
 
-    def _upper_bias(self, codes: Codes) -> Tensor:
-        """What makes products of these queries' codes upper bounds of scores, ``(n,)`` float32."""
-        points, basis = self._coded.codes, self._coded.basis
+    def _upper_bias(self, codes: Codes, tile: slice) -> Tensor:
+        """What makes products of these queries' codes upper bounds of scores, ``(c,)`` float32."""
+        points, bias, basis = self._coded.codes[tile], self._bias[tile], self._coded.basis
         defect = 0.0 if basis is None else basis.defect
         length, error, rest = (float(a.amax()) for a in (codes.lengths, codes.errors, codes.rests))
         within = points.lengths * (1 + defect) + points.errors
@@ -141,8 +154,8 @@ class CoarseSearch:
         margin = length * points.errors + error * within + rest * points.rests + defect * size
         # the product of codes is exact or a sum of P float32; then come a few more roundings
         roundings = 16 if self._coded.small else 16 + points.values.shape[1]
-        margin += roundings * UNIT * (size + margin - self._bias) + TINY
-        return (self._bias + margin).float()
+        margin += roundings * UNIT * (size + margin - bias) + TINY
+        return (bias + margin).float()
 
     def _products(self, codes: Codes, points: Codes, bias: Tensor) -> Tensor:
         """Products of codes plus a bias, ``(b, c)`` float32."""

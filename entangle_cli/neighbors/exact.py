@@ -24,11 +24,14 @@ from entangle_cli.neighbors.search import Search
 from entangle_cli.neighbors.sieve import capacity
 from entangle_cli.neighbors.tiles import Candidates
 from entangle_cli.progress import Progress, silent
+from entangle_cli.scratch import give_back
 
 # Queries that are searched together, and the memory that they take; a GPU wants more at a time
 BATCH_ROWS = {"cpu": 1024, "cuda": 4096}
 BATCH_BYTES = {"cpu": 1 << 24, "cuda": 1 << 26}
 FEWEST_DIFFERENT = 1024
+# After so many batches freed memory goes back
+TIDIED = 8
 
 
 class ExactIndex:
@@ -100,6 +103,8 @@ class ExactIndex:
             )
             found.indices[part], found.distances[part] = search.run()
             self._progress.advance(part.stop - part.start)
+            if start // step % TIDIED == TIDIED - 1:
+                give_back()
         self._progress.finish()
         return found
 
@@ -108,6 +113,7 @@ class ExactIndex:
         if not self._decided and queries.count >= FEWEST_QUERIES:
             self._coded = choose_codes(self._points, self._bias, queries, k, scratch=self._scratch)
             self._decided = True
+            give_back()
         usable = self._ranks <= k
         # a layer of copies leaves little to search
         if self._coded is None or usable.sum() < FEWEST_DIFFERENT:

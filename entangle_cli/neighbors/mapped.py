@@ -1,10 +1,13 @@
-"""Arrays of an .npz file where they lie in it, which takes no memory."""
+"""The .npz files that arrays are mapped from: written in small pieces, read where they lie.
+
+Neither takes memory of its own.
+"""
 
 import math
 import os
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +16,33 @@ import numpy as np
 # bytes of a member of an archive before its name; the last four are the lengths of the name and of
 # the extras that follow it
 _LOCAL_HEADER = 30
+# numpy's own writer copies 16 MiB at a time
+_PIECE = 1 << 20
+
+
+def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an uncompressed .npz file, as ``np.savez`` does.
+
+    Raises:
+        OSError: no space.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                plain = {"descr": np.lib.format.dtype_to_descr(array.dtype)}
+                plain |= {"fortran_order": False, "shape": array.shape}
+                np.lib.format.write_array_header_1_0(member, plain)
+                for piece in _pieces(array):
+                    member.write(np.ascontiguousarray(piece).tobytes())
+
+
+def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    if array.ndim == 0 or array.nbytes <= _PIECE:
+        yield array
+        return
+    step = max(1, _PIECE * len(array) // array.nbytes)
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
 
 
 def mapped_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from entangle_cli.neighbors.interface import Neighbors
-from entangle_cli.neighbors.mapped import mapped_arrays
+from entangle_cli.neighbors.mapped import mapped_arrays, write_arrays
 
 # what reading a damaged archive or array raises
 _DAMAGE = (
@@ -91,7 +91,7 @@ class NeighborStore:
             try:
                 file.truncate(0)
                 arrays = {"indices": neighbors.indices, "distances": neighbors.distances}
-                np.savez(file, **arrays, notes=np.array(notes, dtype=np.str_))
+                write_arrays(file, {**arrays, "notes": np.array(notes, dtype=np.str_)})
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(temporary, path)

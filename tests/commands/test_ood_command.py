@@ -341,7 +341,7 @@ def test_a_file_that_was_replaced_is_left_whole(entangle, done, monkeypatch):
     def fail(*words, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", fail)
+    monkeypatch.setattr("entangle_cli.runs.ood.fitted.write_arrays", fail)
     found = entangle("ood", "--out", "letters", "--detectors", "msp", *FAST)
     assert found.code == 3
     assert (done / "entangle-out" / "fitted.npz").read_bytes() == before

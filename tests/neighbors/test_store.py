@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     store = NeighborStore(tmp_path)
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
     with pytest.raises(OSError, match="No space"):
         store.write(IDENTITY, NEIGHBORS)
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from entangle_cli.measures.detection import threshold
 from entangle_cli.measures.ood.evidence import Evidence, Known
 from entangle_cli.measures.ood.interface import Detector, Method
 from entangle_cli.progress import Progress, silent
-from entangle_cli.scratch import scratch_array
+from entangle_cli.scratch import give_back, scratch_array
 
 Key = tuple[str, str]
 
@@ -62,6 +62,7 @@ def fit_detectors(
     try:
         for method, place, chosen in places:
             fitted.append(_fitted(method, place, chosen, known, keep))
+            give_back()
             progress.advance()
     finally:
         progress.finish()
@@ -111,6 +112,7 @@ def score_inputs(
         try:
             row[:] = one.detector.score(inputs)
             scores[one.key] = row
+            give_back()
         except MeasureError as error:
             reasons[one.key] = str(error)
     return scores, reasons

@@ -38,6 +38,7 @@ from entangle_cli.measures.ood.penultimate import (
     score_features,
 )
 from entangle_cli.measures.ood.probabilities import log_sum_exp
+from entangle_cli.scratch import spilled_array
 
 MOST_VALUES = 50_000_000
 
@@ -188,7 +189,7 @@ def _values(source: Evidence, width: int, seed: int) -> np.ndarray:
     chosen = np.zeros(source.rows, dtype=bool)
     chosen[np.random.default_rng(seed).permutation(source.rows)[:rows]] = True
     narrow = features.dtype in (np.dtype(np.float16), np.dtype(np.float32))
-    values = np.empty((rows, width), dtype=features.dtype if narrow else np.float64)
+    values = spilled_array((rows, width), features.dtype if narrow else np.float64)
     filled = 0
     for part, block in feature_blocks(source, width):
         picked = block[chosen[part]]

@@ -22,6 +22,7 @@ from entangle_cli.errors import MeasureError, UsageError
 from entangle_cli.library.evidence import Penultimate
 from entangle_cli.measures.ood.fitting import FittedDetector
 from entangle_cli.measures.ood.state import from_state, to_state
+from entangle_cli.neighbors.mapped import write_arrays
 from entangle_cli.results import replace_whole
 from entangle_cli.runs.ood.found import OODFound
 from entangle_cli.text import parse_json
@@ -100,11 +101,12 @@ def write_fitted(found: OODFound, folder: Path, *, reduce: str) -> Path:
         "detectors": [to_state(one, arrays) for one in found.fitted if one.detector is not None],
         "class_names": _class_names(found),
     }
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     named = {f"array_{number}": array for number, array in enumerate(arrays)}
 
     def write(path: Path) -> None:
         with open(path, "wb") as file:
-            np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
+            write_arrays(file, {"header": text, **named})
             file.flush()
             os.fsync(file.fileno())
 
