@@ -11,7 +11,6 @@ import os
 import shlex
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import Annotated
 
@@ -42,6 +41,7 @@ from entangle_cli.commands.usage import OneLineUsage
 from entangle_cli.errors import EntangleError
 from entangle_cli.results import invocation
 from entangle_cli.runs.shared.impatience import end_at_second_signal
+from entangle_cli.runs.shared.stopping import Stopped, stop_at, stop_no_more
 from entangle_cli.text import plain, shortened
 
 # rich help would double the time of --help
@@ -60,16 +60,6 @@ _STOPPED = "stopped; what was committed is kept, the same command resumes"
 # beyond it a message is a name made to fill the terminal; two paths of ordinary length fit
 _LONGEST = 1200
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(BaseException):
-    """A signal asked the process to end; ``last`` is the number of the last one, 0 before."""
-
-    last = 0
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
 
 
 def _answering(command: Callable[..., None]) -> Callable[..., None]:
@@ -141,23 +131,6 @@ def _options(
     pass
 
 
-def _stop(number: int, frame: object) -> None:
-    Stopped.last = number
-    raise Stopped(number)
-
-
-def _not_raised(ignored: "sys.UnraisableHookArgs") -> None:
-    """A signal that came where nothing can be raised (a destructor) is sent again a little later.
-
-    Python would print it and go on as if there had been none.
-    """
-    if isinstance(ignored.exc_value, Stopped):
-        number = ignored.exc_value.exit_code - 128
-        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
-    else:
-        sys.__unraisablehook__(ignored)
-
-
 def main() -> None:
     """Run the command line."""
     # threads that spin while they wait make a shared machine many times slower; read by OpenMP
@@ -165,9 +138,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # remarks on its own future that torch writes past Python's warnings; read by torch likewise
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    sys.unraisablehook = _not_raised
-    for number in _SIGNALS:
-        signal.signal(number, _stop)
+    stop_at(_SIGNALS)
     end_at_second_signal(_SIGNALS)
     _open_streams()
     invocation.set(shlex.join(["entangle", *sys.argv[1:]]))
@@ -185,9 +156,8 @@ def main() -> None:
             sys.stderr.write(f"{shortened(line, _LONGEST)}\n")
         raise SystemExit(code) from None
     finally:
-        for number in _SIGNALS:
-            # nothing is left to commit: from here on they end the process at once
-            signal.signal(number, signal.SIG_DFL)
+        # nothing is left to commit
+        stop_no_more(_SIGNALS)
         _let_go_of_stdout()
 
 

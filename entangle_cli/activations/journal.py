@@ -36,6 +36,8 @@ class Header:
 
     def fits(self) -> bool:
         """Whether the blocks lie one after another inside the file."""
+        if any(type(number) is not int for number in (self.size, self.rows, self.line_rows)):
+            return False
         if not (self.rows > 0 and self.line_rows > 0):
             return False
         end = 0
@@ -152,6 +154,8 @@ def _entry(line: bytes, header: Header, start: int) -> Entry | None:
         return None
     stop = min(start + header.line_rows, header.rows)
     fits = (entry.start, entry.stop) == (start, stop) and start < stop
+    # 3.0 is equal to 3, and no place in a file
+    fits = fits and type(entry.start) is type(entry.stop) is int
     return entry if fits and len(entry.crc) == len(header.blocks) == len(entry.nonfinite) else None
 
 

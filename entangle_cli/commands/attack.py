@@ -1,12 +1,13 @@
 """``entangle attack``: inputs changed a little, so that a network errs."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from entangle_cli.commands import options
+from entangle_cli.commands import engine_options, options
 
 
 class Method(StrEnum):
@@ -69,6 +70,12 @@ def attack(
     device: options.Device = "cpu",
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    engine: engine_options.EngineOption = engine_options.EngineKind.local,
+    address: engine_options.Address = None,
+    num_workers: engine_options.NumWorkers = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    max_retries: engine_options.MaxRetries = None,
     trust: options.Trust = False,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
@@ -80,12 +87,14 @@ def attack(
     Prints the accuracy before and after; writes adversarial-METHOD-EPSILON.npz unless -o names a
     file.
     """
+    given = dict(locals())
     from entangle_cli.attacks.methods import check_plan
     from entangle_cli.errors import UsageError
     from entangle_cli.project import find_project
     from entangle_cli.runs.attack import AttackOptions, run_attack
     from entangle_cli.runs.shared.console import Terminal, show
     from entangle_cli.runs.shared.tables import plain_table
+    from entangle_cli.runs.spread.opening import open_engine
 
     check_plan(
         method.value,
@@ -120,7 +129,9 @@ def attack(
         source=source,
         file=file,
     )
-    result = run_attack(model, data, find_project(), run, asked, terminal)
+    with open_engine(engine_options.engine_options(given), run.device, terminal) as workers:
+        spread = replace(run, engine=workers)
+        result = run_attack(model, data, find_project(), spread, asked, terminal)
     result.write(run.output)
     for note in result.notes:
         terminal.note(f"note: {note}")

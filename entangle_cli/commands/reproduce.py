@@ -1,12 +1,13 @@
 """``entangle reproduce``: the paper's figures and tables, measured anew."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from entangle_cli.commands import options
+from entangle_cli.commands import engine_options, options
 
 
 class Scale(StrEnum):
@@ -35,6 +36,12 @@ def reproduce(
     device: options.Device = "cpu",
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
+    engine: engine_options.EngineOption = engine_options.EngineKind.local,
+    address: engine_options.Address = None,
+    num_workers: engine_options.NumWorkers = None,
+    cpus_per_worker: engine_options.CpusPerWorker = None,
+    gpus_per_worker: engine_options.GpusPerWorker = None,
+    max_retries: engine_options.MaxRetries = None,
     json: options.Json = False,
     format: options.FormatOption = options.Format.auto,
     verbose: options.Verbose = False,
@@ -45,9 +52,11 @@ def reproduce(
     Each claim writes its numbers, its figure and its comparison below DIR; finished ones are kept,
     and comparison.html has them all. Stopped, the same command goes on.
     """
+    given = dict(locals())
     from entangle_cli.runs.reproduce import list_claims, reproduce_claims
     from entangle_cli.runs.shared.console import Terminal, show
     from entangle_cli.runs.shared.tables import plain_table
+    from entangle_cli.runs.spread.opening import open_engine
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
     run = options.RunOptions(output=output, device=device, seed=seed, overwrite=overwrite)
@@ -56,7 +65,9 @@ def reproduce(
         listed = list_claims(scale.value, data, run)
         show(listed, chosen, plain_table(listed.rows))
         return
-    result, left_out = reproduce_claims(names, scale.value, data, run, terminal)
+    with open_engine(engine_options.engine_options(given), device, terminal) as workers:
+        spread = replace(run, engine=workers)
+        result, left_out = reproduce_claims(names, scale.value, data, spread, terminal)
     written = result.write(output)
     for note in result.notes:
         terminal.note(f"note: {note}")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from entangle_cli.datasets import limit
+from entangle_cli.papers.alone import alone
 from entangle_cli.papers.claim import Settings
 from entangle_cli.papers.verdicts import Comparison, above
 from entangle_cli.report.panels import ImageGrid, Panel, Series
@@ -61,9 +62,10 @@ def generated(settings: Settings, made: GeneratorSettings, images: Tensor) -> Sn
     own = {**identity, **made.to_json(), "device": settings.device.partition(":")[0]}
     key = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
     place = Place(settings.networks / f"generator-{made.kind}-{key}", identity)
-    found = train_generator(
-        made, images, place=place, device=settings.device, progress=settings.progress
-    )
+    with alone(place.folder):
+        found = train_generator(
+            made, images, place=place, device=settings.device, progress=settings.progress
+        )
     # it stops early only where it is told to, which nobody does here
     assert found is not None
     return found

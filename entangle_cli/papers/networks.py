@@ -2,7 +2,8 @@
 
 A network is known by its settings, the data that it saw and the device; its folder below
 ``networks`` bears a hash of these, so that two claims that ask for the same network get it. The
-last state is a file of ``training.state``; a rerun goes on from it.
+last state is a file of ``training.state``; a rerun goes on from it. Of two processes that ask for
+the same network one trains it.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from entangle_cli.papers.alone import alone
 from entangle_cli.papers.claim import Settings
 from entangle_cli.results import Row
 from entangle_cli.training.data import TrainingData
@@ -89,7 +91,8 @@ def trained(  # noqa: PLR0913 - what a network is made of
         test,
         export_checkpoints=False,
     )
-    rows = run_training(work, place, progress=settings.progress)
+    with alone(place.folder):
+        rows = run_training(work, place, progress=settings.progress)
     return Trained(work.network.eval(), rows or [], work.history, work.objective.layers)
 
 

@@ -1,6 +1,7 @@
 """What ``entangle attack`` does, without its options and its table."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from entangle_cli.attacks.sign import Attacked
     from entangle_cli.datasets.dataset import Dataset
     from entangle_cli.models import Model
+
+    # the parts of a plan, attacked; what waits on the disk goes once they are written
+    Attacks = Callable[["Plan", list[slice]], AbstractContextManager["list[Attacked]"]]
 
 BATCH_ROWS = 256
 
@@ -66,8 +70,8 @@ def run_attack(
     if dataset.labels is None or (dataset.labels < 0).any():
         raise UsageError(f"{dataset.name}: an attack moves away from labels; some inputs have none")
     victim = open_checkpoint(checkpoint, run)
-    work = _Work(victim, dataset, project, run, asked, terminal)
-    return work.attack(_source(asked, checkpoint.path, project))
+    source = _source(asked, checkpoint.path, project)
+    return _Work(victim, source, dataset, project, run, asked, terminal).attack()
 
 
 def _source(asked: AttackOptions, path: Path, project: Project) -> Path:
@@ -80,45 +84,51 @@ def _source(asked: AttackOptions, path: Path, project: Project) -> Path:
 
 
 class _Work:
-    """One model and one data set."""
+    """One model, the file whose gradients are taken, and one data set."""
 
     def __init__(
         self,
         victim: "Model",
+        source: Path,
         dataset: "Dataset",
         project: Project,
         run: RunOptions,
         asked: AttackOptions,
         terminal: Terminal,
     ) -> None:
+        from entangle_cli.attacks.parts import Attacker
         from entangle_cli.attacks.pixels import PixelFeed
-
-        self.victim, self.dataset, self.run, self.asked = victim, dataset, run, asked
-        self.terminal = terminal
-        self.resolved = resolve(victim, dataset, project, run)
-        self.feed: PixelFeed = PixelFeed(self.resolved.preprocessing)
-
-    def attack(self, source: Path) -> Result:
-        """A row and a file per epsilon."""
         from entangle_cli.models.differentiable import open_differentiable
 
-        network = open_differentiable(source, device=self.run.device, trust=self.run.trust)
-        result = Result(command="attack", provenance=self._provenance(source))
-        clean = self._predictions(self._pixels(part) for part in self._parts())
+        self.victim, self.source, self.dataset = victim, source, dataset
+        self.run, self.asked, self.terminal = run, asked, terminal
+        self.resolved = resolve(victim, dataset, project, run)
+        self.feed: PixelFeed = PixelFeed(self.resolved.preprocessing)
+        self.attacker: Attacker = Attacker(
+            network=open_differentiable(source, device=run.device, trust=run.trust),
+            feed=self.feed,
+            dataset=dataset,
+            target=asked.target,
+            seed=run.seed,
+            device=run.device,
+        )
+
+    def attack(self) -> Result:
+        """A row and a file per epsilon."""
+        result = Result(command="attack", provenance=self._provenance())
+        attacked = self._here if self.run.engine is None else self._by_workers()
+        clean = self._predictions(self.attacker.pixels(part) for part in self._parts())
         for epsilon in self.asked.epsilons:
-            plan = self._plan(epsilon)
-            self.terminal.start(plan.words, len(self.dataset))
-            found = []
-            for part in self._parts():
-                found.append(self._attacked(part, plan, network))
-                self.terminal.advance(part.stop - part.start)
-            self.terminal.finish()
-            result.rows.append(self._row(plan, source, clean, found))
+            result.rows.append(self._attack(self._plan(epsilon), attacked, clean))
         if self.resolved.preprocessing.crop_pct is not None:
             result.notes.append(
                 "the images are those after cropping: feed them with a preprocessing without it"
             )
         return result
+
+    def _attack(self, plan: "Plan", attacked: "Attacks", clean: np.ndarray) -> Row:
+        with attacked(plan, self._parts()) as found:
+            return self._row(plan, clean, found)
 
     def _plan(self, epsilon: float | None) -> "Plan":
         from entangle_cli.attacks.methods import make_plan
@@ -127,7 +137,21 @@ class _Work:
         numbers = {"steps": asked.steps, "step_size": asked.step_size}
         return make_plan(asked.method, epsilon, **numbers, targeted=asked.target is not None)
 
-    def _row(self, plan: "Plan", source: Path, clean: np.ndarray, found: "list[Attacked]") -> Row:
+    def _here(self, plan: "Plan", parts: list[slice]) -> AbstractContextManager["list[Attacked]"]:
+        self.terminal.start(plan.words, len(self.dataset))
+        found = []
+        for part in parts:
+            found.append(self.attacker.attack(part, plan))
+            self.terminal.advance(part.stop - part.start)
+        self.terminal.finish()
+        return nullcontext(found)
+
+    def _by_workers(self) -> "Attacks":
+        from entangle_cli.runs.spread.attacking import SpreadAttack
+
+        return SpreadAttack(self.attacker, self.source, self.run, self.terminal).attacked
+
+    def _row(self, plan: "Plan", clean: np.ndarray, found: "list[Attacked]") -> Row:
         from entangle_cli.attacks.methods import vanished
         from entangle_cli.attacks.pixels import as_images
 
@@ -137,7 +161,7 @@ class _Work:
         labels = self.dataset.labels
         row: Row = {
             "model": self.victim.path.name,
-            "source": source.name,
+            "source": self.source.name,
             "data": self.dataset.name,
             "method": plan.method,
             "epsilon": plan.epsilon,
@@ -159,39 +183,15 @@ class _Work:
     def _mean_change(self, moved: "list[Tensor]") -> float:
         """The mean length of the changes, in the Euclidean norm."""
         lengths = [
-            (after.cpu() - self._pixels(part)).flatten(1).norm(dim=1)
+            (after.cpu() - self.attacker.pixels(part)).flatten(1).norm(dim=1)
             for part, after in zip(self._parts(), moved, strict=True)
         ]
         return float(np.concatenate(lengths).mean())
-
-    def _attacked(
-        self, part: slice, plan: "Plan", network: "Callable[[Tensor], Tensor]"
-    ) -> "Attacked":
-        import torch
-
-        from entangle_cli.attacks.methods import attack
-
-        pixels = self._pixels(part).to(self.run.device)
-        labels = torch.from_numpy(self.dataset.labels[part]).to(pixels.device)
-        if plan.targeted:
-            labels = torch.full_like(labels, self.asked.target)
-
-        def scores(pixels: "Tensor") -> "Tensor":
-            return network(self.feed(pixels))
-
-        try:
-            return attack(scores, pixels, labels, plan, seed=self.run.seed + part.start)
-        except (RuntimeError, IndexError) as error:
-            lines = str(error).strip().splitlines()
-            raise ModelError(f"the network cannot be differentiated here: {lines[-1]}") from None
 
     def _parts(self) -> list[slice]:
         size = self.run.batch_size or BATCH_ROWS
         count = len(self.dataset)
         return [slice(first, min(first + size, count)) for first in range(0, count, size)]
-
-    def _pixels(self, part: slice) -> "Tensor":
-        return self.feed.pixels(self.dataset.images(np.arange(part.start, part.stop)))
 
     def _predictions(self, batches: "Iterable[Tensor]") -> np.ndarray:
         """What the attacked model says of pixels, as it is run everywhere else."""
@@ -229,11 +229,11 @@ class _Work:
         temporary.replace(path)
         return path
 
-    def _provenance(self, source: Path) -> Row:
+    def _provenance(self) -> Row:
         return provenance(
             model=self.victim.path.name,
             sha256=self.victim.sha256,
-            source=source.name,
+            source=self.source.name,
             preprocessing=self.resolved.preprocessing.describe(),
             data=described(self.dataset),
             seed=self.run.seed,

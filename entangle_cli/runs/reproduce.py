@@ -1,7 +1,6 @@
 """What ``entangle reproduce`` does, without its options."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,12 +12,18 @@ from entangle_cli.runs.shared.console import Terminal
 from entangle_cli.runs.shared.preparing import resolve_device
 from entangle_cli.runs.shared.provenance import provenance
 from entangle_cli.runs.shared.run_options import RunOptions
+from entangle_cli.runs.spread.claims import (
+    ClaimTask,
+    claim_settings,
+    claim_unit,
+    measure_claim,
+    measure_there,
+)
 
 if TYPE_CHECKING:
+    from entangle_cli.engines.interface import Outcome
     from entangle_cli.papers.claim import Claim, Scale, Settings
     from entangle_cli.papers.shelf import Shelf
-
-_NETWORKS = "networks"
 
 
 def list_claims(scale: "Scale", data: Path | None, run: RunOptions) -> Result:
@@ -73,8 +78,7 @@ def reproduce_claims(
         raise UsageError(f"--data {data}: no such folder; give one with mnist, fashion, ...")
     run = replace(run, device=resolve_device(run.device))
     work = _Work(scale, Shelf(data), run, terminal)
-    for claim in wanted:
-        work.do(claim)
+    work.do([claim for claim in wanted if work.has_data(claim)])
     return work.finish(claims, everything=ALL in names)
 
 
@@ -91,59 +95,86 @@ class _Work:
     failed: list[str] = field(default_factory=list)
     kept: int = 0
 
-    def do(self, claim: "Claim") -> None:
-        """Measure one claim unless it is measured, or its data are missing."""
-        from entangle_cli.papers.keeping import read_finished
-
+    def has_data(self, claim: "Claim") -> bool:
+        """Whether the data of a claim are there; it is left out otherwise, and that is said."""
         missing = self.shelf.missing(claim.needs)
         if missing:
             where = self.shelf.folder or "--data DIR"
             self.missing.append(f"{claim.name} (no {', '.join(missing)} below {where})")
             self.terminal.note(f"{claim.name}: left out, no {', '.join(missing)} below {where}")
-            return
+        return not missing
+
+    def do(self, claims: "Sequence[Claim]") -> None:
+        """Measure those that are not measured yet."""
+        from entangle_cli.papers.keeping import read_finished
+
+        if self.run.engine is None:
+            for claim in claims:
+                self._say(claim, lambda claim=claim: self._here(claim))
+        else:
+            self._there([claim for claim in claims if not self._kept(claim)])
+        measured = (claim.name for claim in claims if claim.name not in self.failed)
+        self.done = [read_finished(self.run.output / name) for name in measured]
+
+    def _here(self, claim: "Claim") -> list[str]:
+        if self._kept(claim):
+            return []
+        self.terminal.note(
+            f"{claim.name}: {claim.title} (about {claim.minutes[self.scale]:g} minutes)"
+        )
+        task = self._task(claim)
+        return [measure_claim(claim, self._settings(claim, task), task.folder)]
+
+    def _there(self, claims: "Sequence[Claim]") -> None:
+        """By the engine, those that take longest first."""
+        longest = sorted(claims, key=lambda claim: -claim.minutes[self.scale])
+        units = [claim_unit(self._task(claim)) for claim in longest]
+        self.terminal.start("claims", len(units))
         try:
-            self._measure(claim)
+            outcomes = self.run.engine.run(measure_there, units, self.terminal)
+            for claim, outcome in zip(longest, outcomes, strict=True):
+                self._say(claim, lambda outcome=outcome: _value(outcome))
+        finally:
+            self.terminal.finish()
+
+    def _say(self, claim: "Claim", measured: Callable[[], list[str]]) -> None:
+        """Say what there is to say of a claim; that one fails does not stop the others."""
+        try:
+            for line in measured():
+                self.terminal.note(line)
         except UsageError:
             raise
         except EntangleError as error:
             self.failed.append(claim.name)
             self.terminal.error(f"{claim.name}: {error}")
-            return
-        self.done.append(read_finished(self.run.output / claim.name))
 
-    def _measure(self, claim: "Claim") -> None:
-        from entangle_cli.papers.keeping import identity_of, still_holds, write_finished
+    def _kept(self, claim: "Claim") -> bool:
+        from entangle_cli.papers.keeping import identity_of, still_holds
 
-        settings = self._settings(claim)
-        folder = self.run.output / claim.name
-        identity = identity_of(claim, settings)
-        if not self.run.overwrite and still_holds(folder, identity):
-            self.kept += 1
-            self.terminal.note(f"{claim.name}: kept, measured before")
-            return
-        self.terminal.note(
-            f"{claim.name}: {claim.title} (about {claim.minutes[self.scale]:g} minutes)"
+        task = self._task(claim)
+        identity = identity_of(claim, self._settings(claim, task))
+        if self.run.overwrite or not still_holds(task.folder, identity):
+            return False
+        self.kept += 1
+        self.terminal.note(f"{claim.name}: kept, measured before")
+        return True
+
+    def _task(self, claim: "Claim") -> ClaimTask:
+        data = self.shelf.folder
+        # the cluster chooses which GPU
+        device = self.run.device.partition(":")[0] if self.run.engine else self.run.device
+        return ClaimTask(
+            claim.name,
+            self.scale,
+            self.run.seed,
+            None if data is None else str(data),
+            str(self.run.output),
+            device,
         )
-        started = time.monotonic()
-        result = claim.run(settings)
-        seconds = time.monotonic() - started
-        write_finished(folder, claim, identity, result, seconds=seconds)
-        verdicts = [one.verdict.value for one in result.comparisons]
-        counts = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
-        self.terminal.note(f"{claim.name}: {counts}; {seconds:.0f} s, {folder}")
 
-    def _settings(self, claim: "Claim") -> "Settings":
-        from entangle_cli.papers.claim import Settings
-
-        return Settings(
-            scale=self.scale,
-            sizes=claim.sizes[self.scale],
-            seed=self.run.seed,
-            shelf=self.shelf,
-            networks=self.run.output / _NETWORKS,
-            device=self.run.device,
-            progress=self.terminal,
-            note=self.terminal.note,
+    def _settings(self, claim: "Claim", task: ClaimTask) -> "Settings":
+        return claim_settings(
+            task, claim, self.shelf, note=self.terminal.note, progress=self.terminal
         )
 
     def finish(
@@ -180,3 +211,9 @@ class _Work:
         if self.failed:
             parts.append(f"failed: {', '.join(self.failed)}")
         return StoppedEarly("; ".join(parts)) if parts else None
+
+
+def _value(outcome: "Outcome") -> list[str]:
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value

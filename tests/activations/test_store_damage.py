@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -208,3 +209,17 @@ def test_what_this_process_wrote_or_has_read_is_not_tried_again(store, monkeypat
     ActivationFile.open(store)
     ActivationFile.open(store)
     assert tried == [1]
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [("rows", "damaged in its first line"), ("stop", "does not agree with")]
+)
+def test_a_number_of_rows_is_whole_also_where_the_checksums_agree(tmp_path, number, error):
+    (finished, _) = stores()
+    files = dict(finished.files)
+    changed = re.sub(rb'("%s":\d+)' % number.encode(), rb"\1.0", files["a.journal"])
+    assert changed != files["a.journal"]
+    for name, content in resealed({**files, "a.journal": changed}).items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(StoreError, match=error):
+        ActivationFile.open(tmp_path / "a.h5")

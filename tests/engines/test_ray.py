@@ -148,6 +148,64 @@ def test_ranges_of_queries_on_two_nodes_make_up_the_lists(nodes, folder):
     assert contents(folder / "there") == contents(folder / "here")
 
 
+ATTACK = ("attack", "net.pt", "data.npz", "--preprocess", "unit", "--method", "pgd")
+
+
+@pytest.mark.parametrize("more", [("--epsilon", 0.02, "--epsilon", 0.1), ("--target", 3)])
+def test_attacks_on_two_nodes_are_those_of_one_process(nodes, folder, more):
+    words = (*ATTACK, "--steps", 4, *more)
+    here = entangle(*words, "-o", "out", "--json", folder=folder)
+    made = contents(folder / "out")
+    (folder / "out").rename(folder / "here")
+    there = entangle(*words, "-o", "out", "--json", *on(nodes), folder=folder, **CLUSTER)
+    assert (here.returncode, there.returncode) == (0, 0), there.stderr
+    assert there.stdout == here.stdout
+    assert contents(folder / "out") == made
+
+
+def test_a_death_in_the_middle_of_an_attack_changes_nothing(nodes, folder):
+    words = (*ATTACK, "-b", 64, "--steps", 10, "-o", "out")
+    assert entangle(*words, folder=folder).returncode == 0
+    made = contents(folder / "out")
+    (folder / "out").rename(folder / "here")
+    process = started([*words, *on(nodes)], folder)
+    wait_for(lambda: list((folder / "out").glob(".attack-*/*")) and nodes.workers())
+    os.kill(nodes.workers()[0], signal.SIGKILL)
+    _out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert re.search(r"pgd, epsilon 0.1, images \d+ to \d+: its worker died", err)
+    assert contents(folder / "out") == made
+
+
+def test_an_attack_goes_on_when_its_process_was_killed(nodes, folder):
+    words = (*ATTACK, "-b", 64, "--steps", 10, "-o", "out")
+    process = started([*words, *on(nodes)], folder)
+    kept = wait_for(lambda: list((folder / "out").glob(".attack-*/*.part")))
+    process.kill()
+    process.communicate()
+    again = started([*words, *on(nodes)], folder)
+    waiting = folder / "out"
+    wait_for(lambda: len(list(waiting.glob(".attack-*/*.part"))) > len(kept) + 4)
+    ranges = [path.name.partition(".")[0] for path in waiting.glob(".attack-*/*.part")]
+    assert [ranges.count(path.name.partition(".")[0]) for path in kept] == [1] * len(kept)
+    _out, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
+    made = contents(folder / "out")
+    (folder / "out").rename(folder / "there")
+    assert entangle(*words, folder=folder).returncode == 0
+    assert contents(folder / "out") == made
+
+
+def test_a_claim_on_a_node_finds_what_one_process_finds(nodes, folder):
+    there = started(["reproduce", "figure-1", "-o", "there", *on(nodes)], folder)
+    here = entangle("reproduce", "figure-1", "-o", "here", folder=folder, **CLUSTER)
+    _out, err = there.communicate(timeout=400)
+    assert (here.returncode, there.returncode) == (0, 0), err
+    for name in ("rows.csv", "compare.csv"):
+        found = (folder / side / "figure-1" / name for side in ("there", "here"))
+        assert len({path.read_bytes() for path in found}) == 1
+
+
 def test_the_same_command_goes_on_when_its_process_was_killed(nodes, folder, files, longer):
     process = started([*SLOW, "-o", "there", *on(nodes)], folder)
     wait_for(lambda: parts(folder))

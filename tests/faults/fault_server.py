@@ -11,6 +11,7 @@ A child runs `entangle_cli.app.main` with these words as its command line, nothi
 """
 
 import ctypes
+import faulthandler
 import gc
 import importlib
 import json
@@ -23,7 +24,7 @@ from types import ModuleType
 
 from typer.testing import CliRunner
 
-# a child that hangs ends itself, which shows as signal 14
+# a child that hangs says where, and ends with 1
 LONGEST = 120
 # imported by commands when they run; a fork should not pay for them again
 _LIBRARIES = ("torch", "onnx", "onnxruntime", "h5py", "scipy.spatial", "sklearn.metrics", "rich")
@@ -50,12 +51,12 @@ def preload() -> ModuleType:
 
 def child(request: dict, shim: ctypes.CDLL, writer: ModuleType) -> None:
     """Be the command; never returns."""
-    signal.alarm(LONGEST)
     for fd, name in ((1, "out"), (2, "err")):
         target = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(target, fd)
         os.close(target)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    faulthandler.dump_traceback_later(LONGEST, exit=True, file=2)
     os.chdir(request["cwd"])
     if request["commit_bytes"] is not None:
         writer.COMMIT_BYTES = request["commit_bytes"]

@@ -43,7 +43,8 @@ def test_trained_once(settings_for, steps):
     assert first.accuracy == first.rows[-1]["accuracy"]
     assert not first.network.training
     # nothing but the state: checkpoints are not exported
-    assert [path.name for path in settings.networks.rglob("*") if path.is_file()] == ["train.state"]
+    (folder,) = (path for path in settings.networks.iterdir() if path.is_dir())
+    assert [path.name for path in folder.iterdir()] == ["train.state"]
 
 
 def test_other_settings_are_another_network(settings_for, steps):

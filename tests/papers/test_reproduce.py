@@ -7,11 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from entangle_cli.app import app
-from entangle_cli.errors import MeasureError
+from entangle_cli.errors import MeasureError, UsageError
 from entangle_cli.papers import catalogue
 from entangle_cli.papers.claim import Claim, ClaimResult
 from entangle_cli.papers.verdicts import above
 from entangle_cli.report.panels import FigureDescription, Panel, Series
+from tests.engines.disorder import Disordered
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,48 @@ def test_stopped_the_same_command_goes_on(claims, reproduce):
     claims["figure-9"].run.error = None
     assert reproduce("all").exit_code == 0
     assert (claims["figure-1"].run.runs, claims["figure-9"].run.runs) == (1, 2)
+
+
+ON_WORKERS = ("--engine", "ray", "--num-workers", "2")
+
+
+@pytest.fixture
+def disordered(monkeypatch):
+    monkeypatch.setattr("entangle_cli.engines.ray.RayEngine", Disordered)
+    return Disordered
+
+
+def test_an_engine_finds_what_one_process_finds(claims, reproduce, disordered, tmp_path):
+    here = reproduce("all", "--json")
+    folder = tmp_path / "out"
+    folder.rename(tmp_path / "here")
+    there = reproduce("all", "--json", *ON_WORKERS)
+    assert there.exit_code == 0, there.stderr
+    assert there.stdout == here.stdout
+    for name in ("figure-1/rows.csv", "figure-9/compare.csv", "comparison.md"):
+        assert (folder / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    assert "figure-1: 1 reproduced" in there.stderr
+    reproduce("all", *ON_WORKERS)
+    assert claims["figure-1"].run.runs == claims["figure-9"].run.runs == 2
+
+
+def test_a_claim_that_fails_on_a_worker_keeps_none_from_running(claims, reproduce, disordered):
+    reproduce("figure-1")
+    claims["figure-1"].run.error = MeasureError("step 3: the loss is not finite")
+    found = reproduce("all", "--overwrite", "--json", *ON_WORKERS)
+    assert found.exit_code == 3
+    assert "error: figure-1: step 3: the loss is not finite" in found.stderr
+    assert [row["claim"] for row in json.loads(found.stdout)["rows"]] == ["figure-9"]
+    claims["figure-9"].run.error = UsageError("no optuna")
+    assert reproduce("figure-9", "--overwrite", *ON_WORKERS).exit_code == 2
+
+
+def test_who_kills_its_workers_is_given_up(claims, reproduce, disordered, monkeypatch):
+    monkeypatch.setattr(disordered, "deadly", "claim figure-9")
+    found = reproduce("all", *ON_WORKERS)
+    assert found.exit_code == 3
+    assert "error: figure-9: claim figure-9: 4 workers died over it; given up" in found.stderr
+    assert claims["figure-1"].run.runs == 1
 
 
 @pytest.mark.parametrize(

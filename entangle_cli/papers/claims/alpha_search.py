@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from entangle_cli.datasets import limit
+from entangle_cli.datasets.dataset import Dataset
 from entangle_cli.errors import MeasureError, UsageError
+from entangle_cli.papers.alone import alone
 from entangle_cli.papers.claim import Claim, ClaimResult, Settings
 from entangle_cli.papers.verdicts import Comparison, above, below
 from entangle_cli.report.panels import FigureDescription, Panel, Series
@@ -23,6 +25,8 @@ from entangle_cli.training.search import Journal, best, evaluation, hold_out, se
 from entangle_cli.training.settings import TrainingSettings
 
 DATA, NETWORK = "mnist", "cnn"
+# share of the images that a trial is judged by
+HELD_OUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -51,25 +55,7 @@ def run(settings: Settings) -> ClaimResult:
         raise MeasureError(str(error)) from error
     sizes: Sizes = settings.sizes
     dataset = limit(settings.shelf.open(DATA, "train"), sizes.images, seed=0)
-    searches = []
-    for number in range(sizes.searches):
-        seed = settings.seed + number
-        train, validation = hold_out(load_images(dataset), 0.2, seed)
-        training = TrainingSettings(
-            steps=sizes.steps,
-            batch_size=sizes.batch,
-            temperature="learned",
-            record_every=sizes.steps,
-            seed=seed,
-        )
-        asked = SearchSettings(
-            trials=sizes.trials, batch=sizes.at_once, first=sizes.first, seed=seed
-        )
-        identity = {"network": NETWORK, "data": dataset.fingerprint, "device": settings.device}
-        key = hashlib.sha256(repr((identity, sizes, seed)).encode()).hexdigest()[:12]
-        journal = Journal(settings.networks / f"search-{key}.journal", identity)
-        evaluate = evaluation(NETWORK, train, validation, settings.device)
-        searches.append(search(asked, training, evaluate, journal, progress=settings.progress))
+    searches = [_search(settings, dataset, settings.seed + i) for i in range(sizes.searches)]
     rows = [{"search": i} | trial for i, trials in enumerate(searches) for trial in trials]
     failed = sum(row["failed"] is not None for row in rows)
     return ClaimResult(
@@ -78,10 +64,31 @@ def run(settings: Settings) -> ClaimResult:
         _figure(searches, len(rows)),
         notes=[
             f"{failed} of {len(rows)} trials ended early and count as accuracy 0",
-            _noise(searches, len(validation[0])),
-            _at_the_end(searches, asked.space.alpha[1]),
+            _noise(searches, round(HELD_OUT * len(dataset))),
+            _at_the_end(searches, SearchSettings().space.alpha[1]),
         ],
     )
+
+
+def _search(settings: Settings, dataset: Dataset, seed: int) -> list[Trial]:
+    sizes: Sizes = settings.sizes
+    train, validation = hold_out(load_images(dataset), HELD_OUT, seed)
+    training = TrainingSettings(
+        steps=sizes.steps,
+        batch_size=sizes.batch,
+        temperature="learned",
+        record_every=sizes.steps,
+        seed=seed,
+    )
+    asked = SearchSettings(trials=sizes.trials, batch=sizes.at_once, first=sizes.first, seed=seed)
+    identity = {"network": NETWORK, "data": dataset.fingerprint, "device": settings.device}
+    key = hashlib.sha256(repr((identity, sizes, seed)).encode()).hexdigest()[:12]
+    path = settings.networks / f"search-{key}.journal"
+    evaluate = evaluation(NETWORK, train, validation, settings.device)
+    with alone(path):
+        return search(
+            asked, training, evaluate, Journal(path, identity), progress=settings.progress
+        )
 
 
 def _compare(searches: list[list[Trial]]) -> list[Comparison]:

@@ -95,7 +95,8 @@ def _model(file: ModelFile) -> "Model":
 
 
 @lru_cache(maxsize=2)
-def _dataset(origin: Origin) -> "Dataset":
+def open_origin(origin: Origin) -> "Dataset":
+    """The samples that the command has, opened once for units that follow each other."""
     from entangle_cli.datasets import limit, open_dataset
 
     dataset = open_dataset(origin.reference, name=origin.name)
@@ -110,4 +111,4 @@ def _feed(model: ModelFile, data: Origin, preprocessing: str | None) -> "Feed":
     from entangle_cli.datasets.preprocessing import Preprocessing
 
     known = None if preprocessing is None else Preprocessing.from_json(json.loads(preprocessing))
-    return Feed(_model(model).inputs, _dataset(data), known)
+    return Feed(_model(model).inputs, open_origin(data), known)
