@@ -138,13 +138,15 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # remarks on its own future that torch writes past Python's warnings; read by torch likewise
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    stop_at(_SIGNALS)
-    end_at_second_signal(_SIGNALS)
-    _open_streams()
-    invocation.set(shlex.join(["entangle", *sys.argv[1:]]))
     try:
+        stop_at(_SIGNALS)
+        end_at_second_signal(_SIGNALS)
+        _open_streams()
+        invocation.set(shlex.join(["entangle", *sys.argv[1:]]))
         app()
     except BaseException as error:
+        # the first thing: a call would let a signal in
+        Stopped.too_late = True
         # stopped outside of a command, or an error that a library made of being stopped
         line, code = _STOPPED, 128 + Stopped.last
         if not Stopped.last and isinstance(error, OSError):

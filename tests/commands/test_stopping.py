@@ -104,6 +104,12 @@ def test_within_a_lock_it_is_put_off(later):
     assert later == [1, 1]
 
 
+def test_at_the_very_end_nothing_is_raised(later, monkeypatch):
+    monkeypatch.setattr(Stopped, "too_late", True)
+    stopping._stop(signal.SIGTERM, None)
+    assert (later, Stopped.last) == ([], 0)
+
+
 def test_waiting_is_interrupted(later):
     turn = threading.Condition()
 

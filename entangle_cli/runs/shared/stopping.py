@@ -25,9 +25,15 @@ _LATER = 0.01
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end; ``last`` is the number of the last one, 0 before."""
+    """A signal asked the process to end.
+
+    Attributes:
+        last: the number of the last signal, 0 before.
+        too_late: the process ends as it is; set where nothing may be raised any more.
+    """
 
     last = 0
+    too_late = False
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -50,6 +56,8 @@ def stop_no_more(numbers: Sequence[int]) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    if Stopped.too_late:
+        return
     Stopped.last = number
     if _holds_a_lock(frame):
         _send_again()
