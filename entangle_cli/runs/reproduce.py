@@ -1,6 +1,7 @@
 """What ``entangle reproduce`` does, without its options."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,6 @@ from entangle_cli.runs.spread.claims import (
 )
 
 if TYPE_CHECKING:
-    from entangle_cli.engines.interface import Outcome
     from entangle_cli.papers.claim import Claim, Scale, Settings
     from entangle_cli.papers.shelf import Shelf
 
@@ -108,22 +108,27 @@ class _Work:
         """Measure those that are not measured yet."""
         from entangle_cli.papers.keeping import read_finished
 
+        missing = []
+        for claim in claims:
+            with self._apart(claim):
+                if not self._kept(claim):
+                    missing.append(claim)
         if self.run.engine is None:
-            for claim in claims:
-                self._say(claim, lambda claim=claim: self._here(claim))
+            self._here(missing)
         else:
-            self._there([claim for claim in claims if not self._kept(claim)])
+            self._there(missing)
         measured = (claim.name for claim in claims if claim.name not in self.failed)
         self.done = [read_finished(self.run.output / name) for name in measured]
 
-    def _here(self, claim: "Claim") -> list[str]:
-        if self._kept(claim):
-            return []
-        self.terminal.note(
-            f"{claim.name}: {claim.title} (about {claim.minutes[self.scale]:g} minutes)"
-        )
-        task = self._task(claim)
-        return [measure_claim(claim, self._settings(claim, task), task.folder)]
+    def _here(self, claims: "Sequence[Claim]") -> None:
+        for claim in claims:
+            self.terminal.note(
+                f"{claim.name}: {claim.title} (about {claim.minutes[self.scale]:g} minutes)"
+            )
+            task = self._task(claim)
+            with self._apart(claim):
+                settings = self._settings(claim, task)
+                self.terminal.note(measure_claim(claim, settings, task.folder))
 
     def _there(self, claims: "Sequence[Claim]") -> None:
         """By the engine, those that take longest first."""
@@ -133,15 +138,19 @@ class _Work:
         try:
             outcomes = self.run.engine.run(measure_there, units, self.terminal)
             for claim, outcome in zip(longest, outcomes, strict=True):
-                self._say(claim, lambda outcome=outcome: _value(outcome))
+                with self._apart(claim):
+                    if outcome.error is not None:
+                        raise outcome.error
+                    for line in outcome.value:
+                        self.terminal.note(line)
         finally:
             self.terminal.finish()
 
-    def _say(self, claim: "Claim", measured: Callable[[], list[str]]) -> None:
-        """Say what there is to say of a claim; that one fails does not stop the others."""
+    @contextmanager
+    def _apart(self, claim: "Claim") -> Iterator[None]:
+        """That a claim fails does not stop the others."""
         try:
-            for line in measured():
-                self.terminal.note(line)
+            yield
         except UsageError:
             raise
         except EntangleError as error:
@@ -211,9 +220,3 @@ class _Work:
         if self.failed:
             parts.append(f"failed: {', '.join(self.failed)}")
         return StoppedEarly("; ".join(parts)) if parts else None
-
-
-def _value(outcome: "Outcome") -> list[str]:
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.value
