@@ -16,9 +16,10 @@ from entangle_cli.runs.shared.stopping import Stopped, stop_at, stop_no_more
 RUNS, LONGEST = 200, 20
 
 
-def busy() -> None:
+def busy(sink: int) -> None:
     """Be a process that hands work to a thread without a pause, and finishes it when stopped."""
     stop_at([signal.SIGTERM])
+    os.write(sink, b".")
     pool = ThreadPoolExecutor(1)
     turn = threading.Condition()
 
@@ -60,8 +61,7 @@ def test_no_thread_is_left_waiting_for_a_lock():
         pid = os.fork()
         if pid == 0:
             try:
-                threading.Timer(0.0, os.write, (sink, b".")).start()
-                busy()
+                busy(sink)
             finally:
                 os._exit(1)
         os.read(source, 1)
