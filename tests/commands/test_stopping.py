@@ -3,10 +3,12 @@
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,12 @@ from entangle_cli.runs.shared import stopping
 from entangle_cli.runs.shared.stopping import Stopped, stop_at, stop_no_more
 
 RUNS, LONGEST = 200, 20
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def busy(sink: int) -> None:
     """Be a process that hands work to a thread without a pause, and finishes it when stopped."""
     stop_at([signal.SIGTERM])
-    os.write(sink, b".")
     pool = ThreadPoolExecutor(1)
     turn = threading.Condition()
 
@@ -28,6 +30,7 @@ def busy(sink: int) -> None:
             turn.notify()
 
     try:
+        os.write(sink, b".")
         while True:
             pool.submit(work)
             with turn:
@@ -54,7 +57,7 @@ def ended(pid: int) -> int | None:
     return None
 
 
-def test_no_thread_is_left_waiting_for_a_lock():
+def stop_many() -> None:
     chance = random.Random(0)
     for _ in range(RUNS):
         source, sink = os.pipe()
@@ -70,6 +73,14 @@ def test_no_thread_is_left_waiting_for_a_lock():
         assert ended(pid) == 143
         os.close(source)
         os.close(sink)
+
+
+def test_no_thread_is_left_waiting_for_a_lock():
+    # in a process without threads, which may fork
+    script = "from tests.commands.test_stopping import stop_many; stop_many(); print('all ended')"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "all ended\n", done.stderr
 
 
 @pytest.fixture
